@@ -1,0 +1,124 @@
+//! The words of delivery: states, lanes, and when an activity is tried again.
+
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// Where one (activity, inbox) stands. `delivered` and `cancelled` are final; `dead` is left
+/// only by replay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeliveryState {
+    /// A message with this row is with the queue, or about to be.
+    Queued,
+    /// Waits in PostgreSQL until its time or its host's.
+    Parked,
+    /// The inbox answered 2xx.
+    Delivered,
+    /// Given up, with a reason; an operator may replay it.
+    Dead,
+    /// No longer wanted: deleted, blocked, unfollowed, superseded.
+    Cancelled,
+}
+
+impl DeliveryState {
+    /// Every state, for metrics and the ledger.
+    pub const ALL: [Self; 5] = [
+        Self::Queued,
+        Self::Parked,
+        Self::Delivered,
+        Self::Dead,
+        Self::Cancelled,
+    ];
+
+    /// As the database and the metrics spell it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Parked => "parked",
+            Self::Delivered => "delivered",
+            Self::Dead => "dead",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// Which of a shard's three queues an activity takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Lane {
+    /// Follows, accepts, blocks, mentions, direct messages: somebody waits for it.
+    Now,
+    /// Public fan-out.
+    Bulk,
+    /// Profile updates, mass deletes.
+    Slow,
+}
+
+impl Lane {
+    /// Every lane, most urgent first.
+    pub const ALL: [Self; 3] = [Self::Now, Self::Bulk, Self::Slow];
+
+    /// As the database, the queues and the metrics spell it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Now => "now",
+            Self::Bulk => "bulk",
+            Self::Slow => "slow",
+        }
+    }
+
+    /// The lane of this spelling.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|lane| lane.as_str() == text)
+    }
+}
+
+/// How long an activity waits after its first, second, ... failure that is its own and not the
+/// whole host's (design section 6). After the last step it is dead: 31 hours in all, more than
+/// the 27 hours of the longest webhook service and less than a host's own seven days.
+pub const RETRY_LADDER: [Duration; 6] = [
+    Duration::from_secs(10),
+    Duration::from_secs(60),
+    Duration::from_secs(10 * 60),
+    Duration::from_secs(60 * 60),
+    Duration::from_secs(6 * 60 * 60),
+    Duration::from_secs(24 * 60 * 60),
+];
+
+/// How long to wait after failure number `failures` (1 is the first), or `None` when the ladder
+/// is used up. `jitter` in 0..1 spreads the waits over +-20 %, so that what failed together does
+/// not return together.
+pub fn retry_delay(failures: u32, jitter: f64) -> Option<Duration> {
+    let step = RETRY_LADDER.get(failures.checked_sub(1)? as usize)?;
+    Some(step.mul_f64(0.8 + 0.4 * jitter.clamp(0.0, 1.0)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_grow_and_end() {
+        let waits: Vec<u64> = (1..=6)
+            .map(|n| retry_delay(n, 0.5).expect("on the ladder").as_secs())
+            .collect();
+        assert_eq!(waits, [10, 60, 600, 3_600, 21_600, 86_400]);
+        assert_eq!(retry_delay(7, 0.5), None);
+        assert_eq!(retry_delay(0, 0.5), None);
+    }
+
+    #[test]
+    fn jitter_stays_within_a_fifth() {
+        assert_eq!(retry_delay(1, 0.0), Some(Duration::from_secs(8)));
+        assert_eq!(retry_delay(1, 1.0), Some(Duration::from_secs(12)));
+        assert_eq!(retry_delay(1, 7.0), Some(Duration::from_secs(12)));
+    }
+
+    #[test]
+    fn lanes_read_back_as_written() {
+        for lane in Lane::ALL {
+            assert_eq!(Lane::parse(lane.as_str()), Some(lane));
+        }
+        assert_eq!(Lane::parse("fast"), None);
+    }
+}

@@ -1,0 +1,7 @@
+//! The queue seam: durable messages with acknowledgement, on RabbitMQ or in a table of the
+//! database. What is common (encoding, the outbox relay, batching) lives here, above the seam;
+//! a backend only moves bytes.
+
+mod seam;
+
+pub use seam::{Consumer, Delivered, Handle, Outgoing, Queue, QueueError, QueueStats};
