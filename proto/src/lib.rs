@@ -20,6 +20,8 @@ pub mod fanout {
     }
 }
 
+mod auth;
 mod error_code;
 
+pub use auth::{RequireAuth, Rpc, RpcAuth};
 pub use error_code::{ErrorCode, ServiceError};

@@ -165,8 +165,6 @@ create table statuses (
     favourites_count bigint not null default 0,
     -- Fan-out on read, fixed in the posting transaction.
     pulled          boolean not null default false,
-    -- The last sequence number used for this object's activities; taken under this row's lock.
-    activity_seq    bigint not null default 0,
     created_at      timestamptz not null default now(),
     edited_at       timestamptz,
     deleted_at      timestamptz
@@ -296,6 +294,7 @@ create table notifications (
     unique (account_id, kind, source_id)
 );
 create index notifications_account on notifications (account_id, id desc);
+create index notifications_source on notifications (source_id, kind);
 
 create table markers (
     account_id  bigint not null references accounts on delete cascade,
@@ -327,6 +326,12 @@ create table outbox (
     created_at  timestamptz not null default now()
 );
 create index outbox_lease on outbox (leased_until, id);
+
+-- The last sequence number of each order key; a row is locked while its next activity commits.
+create table order_keys (
+    order_key   text primary key,
+    seq         bigint not null
+);
 
 -- What we send, body by body: built once in the transaction of the change, never altered.
 create table activities (
