@@ -5,7 +5,7 @@
 /// What the delivery role offers.
 pub mod delivery {
     /// Version 1.
-    #[expect(clippy::all, clippy::pedantic, reason = "generated code")]
+    #[expect(clippy::pedantic, clippy::allow_attributes, reason = "generated code")]
     pub mod v1 {
         tonic::include_proto!("tidegate.delivery.v1");
     }
@@ -14,7 +14,7 @@ pub mod delivery {
 /// What the fanout role offers.
 pub mod fanout {
     /// Version 1.
-    #[expect(clippy::all, clippy::pedantic, reason = "generated code")]
+    #[expect(clippy::pedantic, clippy::allow_attributes, reason = "generated code")]
     pub mod v1 {
         tonic::include_proto!("tidegate.fanout.v1");
     }

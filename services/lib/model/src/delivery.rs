@@ -78,11 +78,11 @@ impl Lane {
 /// the 27 hours of the longest webhook service and less than a host's own seven days.
 pub const RETRY_LADDER: [Duration; 6] = [
     Duration::from_secs(10),
-    Duration::from_secs(60),
-    Duration::from_secs(10 * 60),
-    Duration::from_secs(60 * 60),
-    Duration::from_secs(6 * 60 * 60),
-    Duration::from_secs(24 * 60 * 60),
+    Duration::from_mins(1),
+    Duration::from_mins(10),
+    Duration::from_hours(1),
+    Duration::from_hours(6),
+    Duration::from_hours(24),
 ];
 
 /// How long to wait after failure number `failures` (1 is the first), or `None` when the ladder

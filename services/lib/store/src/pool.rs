@@ -48,7 +48,7 @@ pub async fn migrate(pool: &PgPool) -> Result<(), MigrateError> {
         .execute(&mut *guard)
         .await?;
     let mut migrator = Migrator::DEFAULT;
-    migrator.migrations = MIGRATOR.migrations.clone();
+    migrator.migrations.clone_from(&MIGRATOR.migrations);
     // The library's own lock lasts for a session, which a transaction pooler does not keep.
     migrator.set_locking(false);
     migrator.run_direct(None, &mut *guard, false).await?;

@@ -47,6 +47,6 @@ mod tests {
         let clone = stop.clone();
         stop.stop_now();
         assert!(clone.is_stopping());
-        assert!(!clone.sleep(std::time::Duration::from_secs(60)).await);
+        assert!(!clone.sleep(std::time::Duration::from_mins(1)).await);
     }
 }
