@@ -1,0 +1,1 @@
+//! Accounts as the operator makes them, from the command line.

@@ -1,0 +1,13 @@
+//! From rows to shapes, in batches: a page of any length costs the same number of statements.
+
+mod accounts;
+mod context;
+mod notifications;
+mod relationships;
+mod statuses;
+
+pub(crate) use accounts::{account_of, accounts, accounts_in_order, credentials};
+pub(crate) use context::context;
+pub(crate) use notifications::{NotificationRow, notifications};
+pub(crate) use relationships::{relationship, relationships};
+pub(crate) use statuses::{status, statuses, visible_in_order};
