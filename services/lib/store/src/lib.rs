@@ -9,6 +9,7 @@ pub mod activities;
 pub mod blocks;
 pub mod favourites;
 pub mod follows;
+pub mod home;
 pub mod inboxes;
 pub mod notifications;
 pub mod settings;
