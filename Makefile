@@ -1,0 +1,26 @@
+# Short names for the scripts and cargo commands below; `make` lists them.
+.PHONY: help run test check test-fresh servers stop-servers
+
+help: ## list the commands
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
+
+run: ## start an instance here, with a neighbour to talk to (NEIGHBOUR=off: alone)
+	@./deploy/scripts/run $(ARGS)
+
+test: ## install what is missing and run every test on real servers
+	@./deploy/scripts/test
+
+check: ## formatting, lints and unit tests: under a minute when warm
+	cargo fmt --all -- --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	cargo test --workspace --lib -q
+
+test-fresh: ## run `make run` and `make test` in a bare Debian 12 (as root, takes half an hour)
+	./deploy/scripts/test-fresh
+
+servers: ## private PostgreSQL, Redis and RabbitMQ, with the settings to use them
+	@./deploy/scripts/install-servers
+	@./deploy/scripts/servers start
+
+stop-servers: ## end what `make servers` started
+	@./deploy/scripts/servers stop

@@ -1,0 +1,40 @@
+# Shared by the scripts of this folder; sourced, never run.
+# Says what it does, asks for root only where Debian's packages need it, and leaves no service
+# started, stopped or changed.
+
+set -euo pipefail
+
+# The project's root, and the ignored folder that holds everything we install or start.
+TIDEGATE_ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+TIDEGATE_STATE=${TIDEGATE_STATE:-$TIDEGATE_ROOT/.tidegate}
+
+say() { printf '==> %s\n' "$*" >&2; }
+fail() { printf 'tidegate: %s\n' "$*" >&2; exit 1; }
+have() { command -v "$1" >/dev/null 2>&1; }
+
+# Runs a command as root: directly, or by sudo when that asks for no password.
+as_root() {
+    if [ "$(id -u)" = 0 ]; then
+        "$@"
+    elif have sudo && sudo -n true 2>/dev/null; then
+        sudo -n "$@"
+    else
+        return 77
+    fi
+}
+
+can_be_root() { [ "$(id -u)" = 0 ] || { have sudo && sudo -n true 2>/dev/null; }; }
+
+# Installs Debian packages without letting any service start, and without leaving one enabled
+# that was not there before. Arguments: package names.
+apt_install() {
+    local missing=() package
+    for package in "$@"; do
+        dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
+    done
+    [ ${#missing[@]} -gt 0 ] || return 0
+    have apt-get || fail "please install with your package manager: ${missing[*]}"
+    can_be_root || fail "these packages are missing; please run: sudo apt-get install --no-install-recommends ${missing[*]}"
+    say "installing ${missing[*]}"
+    as_root env TIDEGATE_MISSING="${missing[*]}" bash "$TIDEGATE_ROOT/deploy/scripts/apt-quietly"
+}
