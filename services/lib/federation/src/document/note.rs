@@ -1,6 +1,7 @@
 //! Posts.
 
 use super::{audience, timestamp, with_note_context};
+use crate::html::hashtag_url;
 use serde_json::{Value, json};
 use tidegate_model::{Instance, RemoteAttachment, Visibility};
 use time::OffsetDateTime;
@@ -66,10 +67,9 @@ pub(super) fn body(us: &Instance, doc: &NoteDoc) -> Value {
     let mentions = doc.mentions.iter().map(|mention| {
         json!({"type": "Mention", "href": mention.uri, "name": format!("@{}", mention.acct)})
     });
-    let hashtags = doc
-        .tags
-        .iter()
-        .map(|tag| json!({"type": "Hashtag", "href": us.tag(tag), "name": format!("#{tag}")}));
+    let hashtags = doc.tags.iter().map(
+        |tag| json!({"type": "Hashtag", "href": hashtag_url(us, tag), "name": format!("#{tag}")}),
+    );
     let tags: Vec<Value> = mentions.chain(hashtags).collect();
     let mut note = json!({
         "id": id,
