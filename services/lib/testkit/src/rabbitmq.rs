@@ -1,0 +1,341 @@
+//! RabbitMQ nodes: one shared by all tests, and private ones to kill.
+//!
+//! A start takes 7 to 27 seconds, so that the shared node stays up between runs.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use nix::sys::signal::Signal;
+use tokio::sync::OnceCell;
+
+use crate::{home, http};
+
+/// Slowest start seen on a loaded machine was 27 s.
+const START: Duration = Duration::from_mins(2);
+
+const BINARIES: [&str; 2] = [
+    "/usr/lib/rabbitmq/bin/rabbitmq-server",
+    "/usr/sbin/rabbitmq-server",
+];
+
+/// A RabbitMQ node.
+#[derive(Debug)]
+pub struct RabbitMq {
+    pub(crate) place: Place,
+    private: bool,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) enum Place {
+    /// One that we started.
+    Node(Node),
+    /// Somebody else's; tests there meet only by queue prefix.
+    Url(String),
+}
+
+/// A node's folder and ports, which survive its restarts.
+#[derive(Debug, Clone)]
+pub(crate) struct Node {
+    folder: PathBuf,
+    pub(crate) amqp: u16,
+    pub(crate) management: u16,
+    distribution: u16,
+    epmd: u16,
+}
+
+impl RabbitMq {
+    /// The node that all test processes share. Each test takes a virtual host of it.
+    pub async fn shared() -> Self {
+        static SHARED: OnceCell<Place> = OnceCell::const_new();
+        let place = SHARED
+            .get_or_init(|| async {
+                if let Ok(url) = std::env::var("TIDEGATE_TEST_RABBITMQ") {
+                    return Place::Url(url);
+                }
+                let node = tokio::task::spawn_blocking(ensure_running)
+                    .await
+                    .expect("the starting thread does not panic")
+                    .expect("RabbitMQ for tests starts");
+                Place::Node(node)
+            })
+            .await;
+        Self {
+            place: place.clone(),
+            private: false,
+        }
+    }
+
+    /// A node of this test's own, which may be killed; it ends with the value.
+    pub async fn private() -> Self {
+        tokio::task::spawn_blocking(|| -> Result<Self> {
+            let node = Node::new(home::private_folder("rabbitmq")?)?;
+            node.start()?;
+            Ok(Self {
+                place: Place::Node(node),
+                private: true,
+            })
+        })
+        .await
+        .expect("the starting thread does not panic")
+        .expect("a private RabbitMQ starts")
+    }
+
+    /// The AMQP port of a node that we started.
+    pub fn port(&self) -> u16 {
+        self.node().amqp
+    }
+
+    /// Ends a private node as a power cut would. Durable queues survive in its folder.
+    pub fn kill9(&self) -> &Self {
+        assert!(self.private, "only a private node may be killed");
+        self.node().end(Signal::SIGKILL).expect("RabbitMQ dies");
+        self
+    }
+
+    /// Starts a killed private node on the same ports and data.
+    pub async fn start(&self) {
+        let node = self.node().clone();
+        tokio::task::spawn_blocking(move || node.start())
+            .await
+            .expect("the starting thread does not panic")
+            .expect("a private RabbitMQ starts again");
+    }
+
+    /// Raises or clears the memory alarm, which blocks every publisher of the node.
+    pub async fn memory_alarm(&self, on: bool) {
+        assert!(self.private, "an alarm would block the other tests");
+        let node = self.node().clone();
+        let watermark = if on { "0" } else { "0.4" };
+        tokio::task::spawn_blocking(move || node.ctl(&["set_vm_memory_high_watermark", watermark]))
+            .await
+            .expect("the thread does not panic")
+            .expect("the watermark is set");
+    }
+
+    /// Stops the shared node. Blocks.
+    pub fn stop_shared() -> Result<()> {
+        let _lock = home::lock("rabbitmq")?;
+        if let Some(node) = Node::load(&home::folder()?.join("rabbitmq")) {
+            node.end(Signal::SIGTERM)?;
+            end_epmd(node.epmd);
+        }
+        Ok(())
+    }
+
+    fn node(&self) -> &Node {
+        match &self.place {
+            Place::Node(node) => node,
+            Place::Url(_) => panic!("TIDEGATE_TEST_RABBITMQ names a server that is not ours"),
+        }
+    }
+}
+
+impl Drop for RabbitMq {
+    fn drop(&mut self) {
+        if let (true, Place::Node(node)) = (self.private, &self.place) {
+            let _gone = node.end(Signal::SIGKILL);
+            end_epmd(node.epmd);
+            let _gone = fs::remove_dir_all(&node.folder);
+        }
+    }
+}
+
+fn ensure_running() -> Result<Node> {
+    let _lock = home::lock("rabbitmq")?;
+    let folder = home::folder()?.join("rabbitmq");
+    if let Some(node) = Node::load(&folder)
+        && node.is_ready()
+    {
+        return Ok(node);
+    }
+    // Test data is worthless, and an old folder may belong to another release.
+    if folder.exists() {
+        if let Some(node) = Node::load(&folder) {
+            node.end(Signal::SIGKILL)?;
+            end_epmd(node.epmd);
+        }
+        fs::remove_dir_all(&folder)?;
+    }
+    let node = Node::new(folder)?;
+    node.start()?;
+    Ok(node)
+}
+
+impl Node {
+    fn new(folder: PathBuf) -> Result<Self> {
+        fs::create_dir_all(&folder)?;
+        let node = Self {
+            folder,
+            amqp: home::free_port()?,
+            management: home::free_port()?,
+            distribution: home::free_port()?,
+            epmd: home::free_port()?,
+        };
+        // Plugins open ports on every address unless told otherwise.
+        let settings = format!(
+            "management.tcp.ip = 127.0.0.1\nmanagement.tcp.port = {}\n\
+             loopback_users.guest = true\n",
+            node.management
+        );
+        fs::write(node.folder.join("rabbitmq.conf"), settings)?;
+        fs::write(
+            node.folder.join("enabled_plugins"),
+            "[rabbitmq_management].\n",
+        )?;
+        fs::write(node.folder.join("amqp_port"), node.amqp.to_string())?;
+        fs::write(
+            node.folder.join("distribution_port"),
+            node.distribution.to_string(),
+        )?;
+        fs::write(node.folder.join("epmd_port"), node.epmd.to_string())?;
+        fs::write(
+            node.folder.join("management_port"),
+            node.management.to_string(),
+        )?;
+        Ok(node)
+    }
+
+    fn load(folder: &Path) -> Option<Self> {
+        Some(Self {
+            folder: folder.to_owned(),
+            amqp: home::read_number(&folder.join("amqp_port"))?,
+            management: home::read_number(&folder.join("management_port"))?,
+            distribution: home::read_number(&folder.join("distribution_port"))?,
+            epmd: home::read_number(&folder.join("epmd_port"))?,
+        })
+    }
+
+    fn pid(&self) -> Option<i32> {
+        home::read_number(&self.folder.join("pid")).filter(|pid| home::is_alive(*pid))
+    }
+
+    fn is_ready(&self) -> bool {
+        self.pid().is_some()
+            && home::answers(self.amqp)
+            && http::request(self.management, "GET", "/api/overview", "").is_ok()
+    }
+
+    /// A command with the node's whole environment. HOME keeps its Erlang cookie apart; a node
+    /// name at `localhost` makes the machine's own name irrelevant; the distribution and the
+    /// port mapper are bound to loopback, which is not their default.
+    fn command(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
+        command
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("LANG", "C.UTF-8")
+            .env("HOME", &self.folder)
+            .env("RABBITMQ_NODENAME", format!("t{}@localhost", self.amqp))
+            .env("RABBITMQ_NODE_PORT", self.amqp.to_string())
+            .env("RABBITMQ_NODE_IP_ADDRESS", "127.0.0.1")
+            .env("RABBITMQ_DIST_PORT", self.distribution.to_string())
+            .env("ERL_EPMD_PORT", self.epmd.to_string())
+            .env("ERL_EPMD_ADDRESS", "127.0.0.1")
+            .env("RABBITMQ_MNESIA_BASE", self.folder.join("mnesia"))
+            .env("RABBITMQ_LOG_BASE", self.folder.join("log"))
+            .env("RABBITMQ_PID_FILE", self.folder.join("pid"))
+            .env("RABBITMQ_CONFIG_FILE", self.folder.join("rabbitmq"))
+            .env(
+                "RABBITMQ_ENABLED_PLUGINS_FILE",
+                self.folder.join("enabled_plugins"),
+            )
+            .env(
+                "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS",
+                "-kernel inet_dist_use_interface {127,0,0,1} +sbwt none",
+            )
+            .current_dir(&self.folder)
+            .stdin(Stdio::null());
+        command
+    }
+
+    fn start(&self) -> Result<()> {
+        let program = home::find_program("RabbitMQ", &BINARIES)?;
+        let _old = fs::remove_file(self.folder.join("pid"));
+        let output = fs::File::create(self.folder.join("output"))?;
+        use std::os::unix::process::CommandExt as _;
+        let mut child = self
+            .command(&program)
+            .stdout(output.try_clone()?)
+            .stderr(output)
+            // Signals for the test runner's group are not for a server that outlives it.
+            .process_group(0)
+            .spawn()?;
+        let ready = home::wait_until("RabbitMQ to start", START, || Ok(self.is_ready()))
+            .with_context(|| format!("see {}/output and log/", self.folder.display()));
+        // Reaps the launcher when the node ends while this process lives.
+        std::thread::spawn(move || child.wait());
+        ready
+    }
+
+    fn end(&self, signal: Signal) -> Result<()> {
+        match self.pid() {
+            Some(pid) => home::end(pid, signal, Duration::from_mins(1)),
+            None => Ok(()),
+        }
+    }
+
+    fn ctl(&self, arguments: &[&str]) -> Result<()> {
+        let program = home::find_program("RabbitMQ", &BINARIES)?.with_file_name("rabbitmqctl");
+        home::run(self.command(&program).args(arguments))?;
+        Ok(())
+    }
+}
+
+/// The port mapper outlives its nodes. It refuses while one is still registered, so try for a
+/// moment; found by its own port, never anybody else's.
+pub(crate) fn end_epmd(port: u16) {
+    let _given_up = home::wait_until("epmd to end", Duration::from_secs(5), || {
+        let killed = Command::new("epmd")
+            .args(["-port", &port.to_string(), "-kill"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()?;
+        Ok(killed.success() || !home::answers(port))
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpStream;
+
+    /// From the kernel's own table, where 127.0.0.1 and ::1 are spelled in hexadecimal.
+    fn listens_beyond_loopback(port: u16) -> bool {
+        let wanted = format!(":{port:04X} ");
+        ["/proc/net/tcp", "/proc/net/tcp6"]
+            .iter()
+            .filter_map(|path| fs::read_to_string(path).ok())
+            .flat_map(|table| table.lines().map(str::to_owned).collect::<Vec<_>>())
+            .filter(|line| line.contains(" 0A ") && line.contains(&wanted))
+            .any(|line| {
+                !line.contains(" 0100007F:") && !line.contains(" 00000000000000000000000001000000:")
+            })
+    }
+
+    #[tokio::test]
+    async fn the_shared_node_listens_on_loopback_only() {
+        let broker = RabbitMq::shared().await;
+        let node = broker.node();
+        for port in [node.amqp, node.management, node.distribution, node.epmd] {
+            TcpStream::connect(("127.0.0.1", port)).expect("somebody listens");
+            assert!(!listens_beyond_loopback(port), "port {port}");
+        }
+    }
+
+    #[tokio::test]
+    async fn every_test_has_a_virtual_host_of_its_own() {
+        let broker = RabbitMq::shared().await;
+        let (one, other) = (broker.vhost().await, broker.vhost().await);
+        assert_ne!(one.url, other.url);
+        assert_ne!(one.prefix, other.prefix);
+        let management = broker.node().management;
+        let path = format!("/api/vhosts/{}", one.prefix);
+        http::request(management, "GET", &path, "").expect("it is there");
+        drop(one);
+        http::request(management, "GET", &path, "").expect_err("it went with its test");
+    }
+}
