@@ -1,0 +1,7 @@
+//! What the delivery role offers to other roles over gRPC.
+
+mod deliveries;
+mod egress;
+
+pub use deliveries::DeliveriesService;
+pub use egress::EgressService;

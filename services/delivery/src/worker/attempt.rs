@@ -1,0 +1,188 @@
+//! One attempt at one inbox: sign, POST, and the other signature scheme when this one is
+//! refused.
+
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderValue, Method, header};
+use tidegate_federation::ACTIVITY_JSON;
+use tidegate_model::{Clock, Lane};
+use tokio::time::Instant;
+use url::Url;
+
+use super::activity::Activity;
+use super::verdict::Reply;
+use crate::egress::{Answer, EgressError, HttpClient};
+use crate::metrics::{ATTEMPTS, IN_FLIGHT, REQUEST_SECONDS};
+use crate::signer::{Scheme, SignError, Signer};
+
+/// A kept connection that the other side closed meanwhile fails at once; what fails later than
+/// this failed for another reason.
+const STALE_WITHIN: Duration = Duration::from_secs(1);
+
+/// What came of an attempt.
+#[derive(Debug)]
+pub(crate) struct Attempted {
+    pub(crate) reply: Reply,
+    /// The scheme that was answered with 2xx.
+    pub(crate) accepted: Option<Scheme>,
+}
+
+/// What an attempt needs. Clones share everything.
+#[derive(Clone)]
+pub(crate) struct Sender {
+    pub(crate) client: HttpClient,
+    pub(crate) signer: Signer,
+    pub(crate) clock: Clock,
+}
+
+impl Sender {
+    /// Sends the activity to the inbox at `url`, first with the scheme that its host took last.
+    /// An error is about our database: nothing was decided, and the row stays queued.
+    pub(crate) async fn attempt(
+        &self,
+        activity: &Activity,
+        url: &str,
+        scheme: Scheme,
+        lane: Lane,
+    ) -> Result<Attempted, SignError> {
+        let Ok(url) = Url::parse(url) else {
+            return Ok(failed(EgressError::BadUrl("not a URL")));
+        };
+        // Refused before anything is signed or looked up.
+        if let Err(error) = self.client.check(&url) {
+            return Ok(failed(error));
+        }
+        let first = self.post(activity, &url, scheme, lane).await?;
+        if !asks_for_another(&first) {
+            return Ok(self.finish(first, scheme));
+        }
+        let second = self.post(activity, &url, scheme.other(), lane).await?;
+        match &second {
+            // The first answer says more than the refusal of the less usual scheme.
+            Ok(answer) if answer.status.is_success() => Ok(self.finish(second, scheme.other())),
+            _ => Ok(self.finish(first, scheme)),
+        }
+    }
+
+    fn finish(&self, result: Result<Answer, EgressError>, scheme: Scheme) -> Attempted {
+        match result {
+            Ok(answer) => Attempted {
+                accepted: answer.status.is_success().then_some(scheme),
+                reply: Reply::Answered {
+                    status: answer.status.as_u16(),
+                    retry_after: self.retry_after(&answer.headers),
+                },
+            },
+            Err(error) => failed(error),
+        }
+    }
+
+    async fn post(
+        &self,
+        activity: &Activity,
+        url: &Url,
+        scheme: Scheme,
+        lane: Lane,
+    ) -> Result<Result<Answer, EgressError>, SignError> {
+        let started = Instant::now();
+        let result = self.post_once(activity, url, scheme, lane).await?;
+        if matches!(result, Err(EgressError::Broken)) && started.elapsed() < STALE_WITHIN {
+            return self.post_once(activity, url, scheme, lane).await;
+        }
+        Ok(result)
+    }
+
+    async fn post_once(
+        &self,
+        activity: &Activity,
+        url: &Url,
+        scheme: Scheme,
+        lane: Lane,
+    ) -> Result<Result<Answer, EgressError>, SignError> {
+        let digest = Some(activity.digest.clone());
+        let signed = self
+            .signer
+            .sign(activity.account_id, scheme, Method::POST, url, digest)
+            .await;
+        let mut headers = match signed {
+            Ok(headers) => headers,
+            Err(error @ SignError::Store(_)) => return Err(error),
+            Err(error) => {
+                tracing::error!(%error, activity.id, "an activity could not be signed");
+                return Ok(Err(EgressError::Signing));
+            }
+        };
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(ACTIVITY_JSON));
+        let under_way = UnderWay::start(lane);
+        let result = self
+            .client
+            .post(url.clone(), headers, activity.body.clone())
+            .await;
+        drop(under_way);
+        ATTEMPTS
+            .with_label_values(&[class_of(&result), lane.as_str()])
+            .inc();
+        Ok(result)
+    }
+
+    /// `Retry-After` in either spelling.
+    fn retry_after(&self, headers: &HeaderMap) -> Option<Duration> {
+        let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
+        if let Ok(seconds) = text.parse() {
+            return Some(Duration::from_secs(seconds));
+        }
+        let at = httpdate::parse_http_date(text).ok()?;
+        let wait = time::OffsetDateTime::from(at) - self.clock.now();
+        Some(wait.try_into().unwrap_or_default())
+    }
+}
+
+fn failed(error: EgressError) -> Attempted {
+    Attempted {
+        reply: Reply::Failed(error),
+        accepted: None,
+    }
+}
+
+/// Whether an answer may be about the signature scheme rather than about us: it names what it
+/// wants, or it is one that servers give for a signature that they cannot read.
+fn asks_for_another(result: &Result<Answer, EgressError>) -> bool {
+    let Ok(answer) = result else { return false };
+    let status = answer.status.as_u16();
+    matches!(status, 400 | 401 | 403)
+        || (answer.status.is_client_error() && answer.headers.contains_key("accept-signature"))
+}
+
+fn class_of(result: &Result<Answer, EgressError>) -> &'static str {
+    match result {
+        Ok(answer) => match answer.status.as_u16() {
+            200..=299 => "2xx",
+            300..=399 => "3xx",
+            429 => "429",
+            400..=499 => "4xx",
+            500..=599 => "5xx",
+            _ => "other",
+        },
+        Err(error) => error.class(),
+    }
+}
+
+/// Counts a POST for as long as it lives, and measures it.
+struct UnderWay(Lane, Instant);
+
+impl UnderWay {
+    fn start(lane: Lane) -> Self {
+        IN_FLIGHT.with_label_values(&[lane.as_str()]).inc();
+        Self(lane, Instant::now())
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        let lane = self.0.as_str();
+        IN_FLIGHT.with_label_values(&[lane]).dec();
+        REQUEST_SECONDS
+            .with_label_values(&[lane])
+            .observe(self.1.elapsed().as_secs_f64());
+    }
+}
