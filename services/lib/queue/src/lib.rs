@@ -2,12 +2,16 @@
 //! database. What is common (encoding, the outbox relay, batching) lives here, above the seam;
 //! a backend only moves bytes.
 
+mod consume;
 pub mod envelope;
 mod metrics;
+mod rabbit;
 mod relay;
 mod seam;
 mod table;
 
+pub use consume::{Decision, Job, consume};
+pub use rabbit::{RabbitOptions, RabbitQueue};
 pub use relay::Relay;
 pub use seam::{Consumer, Delivered, Handle, Outgoing, Queue, QueueError, QueueStats};
 pub use table::{TableQueue, VISIBILITY};
