@@ -4,10 +4,12 @@
 
 mod marker;
 mod memory;
+mod redis;
 mod seam;
 
 pub use marker::Marker;
 pub use memory::{DEFAULT_MAX_LISTS, MemoryTimelines};
+pub use redis::{RedisOptions, RedisTimelines};
 pub use seam::{List, TimelineError, Timelines};
 
 /// A list longer than this is cut (design section 7).
