@@ -11,6 +11,7 @@ mod database;
 mod home;
 mod http;
 mod postgres;
+mod private_postgres;
 mod proxy;
 mod rabbitmq;
 mod redis_server;
@@ -18,6 +19,7 @@ mod vhost;
 
 pub use database::TestDatabase;
 pub use postgres::Postgres;
+pub use private_postgres::PrivatePostgres;
 pub use proxy::BreakableProxy;
 pub use rabbitmq::RabbitMq;
 pub use redis_server::Redis;

@@ -76,27 +76,39 @@ fn ensure_running() -> Result<u16> {
     if let Some((_, port)) = running(&data) {
         return Ok(port);
     }
-    let initdb = home::find_program("PostgreSQL", &BINARIES)?;
-    let pg_ctl = initdb.with_file_name("pg_ctl");
     if !data.join("PG_VERSION").exists() {
-        home::run(as_server_user(&initdb).arg("-D").arg(&data).args([
-            "--auth=trust",
-            "--username=postgres",
-            "--no-locale",
-            "--encoding=UTF8",
-            "--no-sync",
-        ]))?;
-        let conf = data.join("postgresql.conf");
-        let mut text = fs::read_to_string(&conf)?;
-        text.push_str(SETTINGS);
-        fs::write(&conf, text)?;
+        init(&data, SETTINGS)?;
     }
     let port = home::free_port()?;
+    start(&data, port)?;
+    Ok(port)
+}
+
+/// Creates a cluster with further settings.
+pub(crate) fn init(data: &Path, settings: &str) -> Result<()> {
+    let initdb = home::find_program("PostgreSQL", &BINARIES)?;
+    home::run(as_server_user(&initdb).arg("-D").arg(data).args([
+        "--auth=trust",
+        "--username=postgres",
+        "--no-locale",
+        "--encoding=UTF8",
+        "--no-sync",
+    ]))?;
+    let conf = data.join("postgresql.conf");
+    let mut text = fs::read_to_string(&conf)?;
+    text.push_str(settings);
+    fs::write(&conf, text)?;
+    Ok(())
+}
+
+/// Starts the server over `data` and waits until it takes connections.
+pub(crate) fn start(data: &Path, port: u16) -> Result<()> {
+    let pg_ctl = home::find_program("PostgreSQL", &BINARIES)?.with_file_name("pg_ctl");
     let log = data.with_file_name("log");
     home::run(
         as_server_user(&pg_ctl)
             .arg("-D")
-            .arg(&data)
+            .arg(data)
             .arg("-l")
             .arg(&log)
             .args(["-w", "-t", "60", "-s", "-o", &format!("-p {port}"), "start"])
@@ -105,11 +117,26 @@ fn ensure_running() -> Result<u16> {
             .stderr(std::process::Stdio::null()),
     )
     .with_context(|| format!("see {}", log.display()))?;
-    Ok(port)
+    Ok(())
+}
+
+/// Makes an empty database on a running server.
+pub(crate) fn create_database(port: u16, name: &str) -> Result<()> {
+    let createdb = home::find_program("PostgreSQL", &BINARIES)?.with_file_name("createdb");
+    home::run(as_server_user(&createdb).args([
+        "-h",
+        "127.0.0.1",
+        "-p",
+        &port.to_string(),
+        "-U",
+        "postgres",
+        name,
+    ]))?;
+    Ok(())
 }
 
 /// Process id and port of the server over `data`, when it runs.
-fn running(data: &Path) -> Option<(i32, u16)> {
+pub(crate) fn running(data: &Path) -> Option<(i32, u16)> {
     let text = fs::read_to_string(data.join("postmaster.pid")).ok()?;
     let mut lines = text.lines();
     let pid = lines.next()?.trim().parse().ok()?;
@@ -117,12 +144,17 @@ fn running(data: &Path) -> Option<(i32, u16)> {
     (home::is_alive(pid) && home::answers(port)).then_some((pid, port))
 }
 
-/// The server's folder, owned by whom it runs as. That user must be able to walk there; when
-/// the workspace lies behind a closed door, a folder under `/var/tmp` serves.
+/// The shared server's folder.
 fn folder() -> Result<PathBuf> {
     let inside = home::folder()?.join("postgres");
+    fs::create_dir_all(&inside)?;
+    reachable(inside)
+}
+
+/// Gives a folder to whom the server runs as. That user must be able to walk there; when the
+/// workspace lies behind a closed door, a folder under `/var/tmp` serves instead.
+pub(crate) fn reachable(inside: PathBuf) -> Result<PathBuf> {
     let Some(user) = server_user()? else {
-        fs::create_dir_all(&inside)?;
         return Ok(inside);
     };
     let prepare = |folder: &Path| -> Result<bool> {
