@@ -40,6 +40,10 @@ impl KeyId {
         if text.len() > MAX_BYTES || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(KeyIdError::Malformed);
         }
+        // Spellings that URL parsers repair, each in its own way.
+        if text.contains('\\') || text.contains(":///") {
+            return Err(KeyIdError::Malformed);
+        }
         let mut document = Url::parse(text).map_err(|_| KeyIdError::Malformed)?;
         match document.scheme() {
             "https" => {}

@@ -14,6 +14,9 @@ mod sign;
 mod target;
 mod verify;
 
+#[cfg(test)]
+mod tests;
+
 pub use digest::body_digest;
 pub use key_id::{KeyId, KeyIdError};
 pub use sign::{SigningKey, sign_cavage, sign_rfc9421};

@@ -195,3 +195,22 @@ fn seconds(parameters: &Parameters, name: &str) -> Result<Option<i64>, Signature
         Some(_) => Err(SignatureError::Malformed("created or expires")),
     }
 }
+
+/// The text of the first signature, however little it covers: for the examples of the RFC,
+/// which cover less than we demand.
+#[cfg(test)]
+pub(super) fn message_for_tests(request: &RequestParts<'_>) -> Option<String> {
+    let inputs = sf::dictionary(only(request.headers, "signature-input").ok()?)?;
+    let (_, Member::List(components, parameters)) = inputs.first()? else {
+        return None;
+    };
+    let target = Target::received(request.base, request.path_and_query).ok()?;
+    base(
+        request,
+        &target,
+        &names(components).ok()?,
+        components,
+        parameters,
+    )
+    .ok()
+}
