@@ -8,10 +8,16 @@ pub mod accounts_admin;
 mod auth;
 mod client;
 mod error;
+mod federation;
+mod health;
 mod middleware;
+mod oauth;
 mod pagination;
 mod params;
+mod signup;
 mod state;
+mod sweep;
+mod web;
 
 use std::sync::Arc;
 
@@ -58,13 +64,19 @@ pub struct ApiDeps {
 /// Everything public: client API, pages, federation endpoints.
 pub fn router(deps: ApiDeps, options: ApiOptions) -> Router {
     let app = App::new(deps, options);
-    let routes = Router::new().merge(client::routes());
+    let routes = Router::new()
+        .merge(client::routes())
+        .merge(federation::routes())
+        .merge(health::routes())
+        .merge(oauth::routes())
+        .merge(signup::routes())
+        .merge(web::routes());
     middleware::wrap(routes, app)
 }
 
-/// The role's background work: none outlives a request yet except the sweeping of what expired.
-pub async fn run_tasks(deps: ApiDeps, _options: ApiOptions, stop: Stop) -> anyhow::Result<()> {
-    let _ = deps;
-    stop.soft.cancelled().await;
+/// The role's background work: sweeping away what has expired. The outbox relay is the queue
+/// crate's, run by the node for every role.
+pub async fn run_tasks(deps: ApiDeps, options: ApiOptions, stop: Stop) -> anyhow::Result<()> {
+    sweep::run(&deps, &options, &stop).await;
     Ok(())
 }

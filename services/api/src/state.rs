@@ -4,12 +4,16 @@ use std::{ops::Deref, sync::Arc, time::Duration};
 
 use moka::future::Cache;
 use tidegate_store::{StoreError, settings};
+use url::Url;
 
-use crate::{ApiDeps, auth::TokenCache};
+use crate::{ApiDeps, auth::TokenCache, federation::Inbox, signup::password::PasswordPool};
 
 /// How long a setting read from the database is believed: a switch is felt by every replica
 /// within this time (design section 9).
 const SETTINGS_TTL: Duration = Duration::from_secs(4);
+
+/// Counting everybody reads two tables; nobody minds figures of ten minutes ago.
+const FIGURES_TTL: Duration = Duration::from_secs(600);
 
 /// Whether strangers may sign up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
@@ -66,6 +70,8 @@ pub struct ApiOptions {
     pub verify_permits: usize,
     /// How long a browser stays signed in.
     pub session_lifetime: Duration,
+    /// Whether keys of plain http servers are believed: test networks only.
+    pub allow_plain_http: bool,
     /// Characters in a post.
     pub max_status_chars: usize,
 }
@@ -87,6 +93,7 @@ impl Default for ApiOptions {
             verify_permits: 4,
             // Two weeks: pages are used to approve apps, which is seldom.
             session_lifetime: Duration::from_secs(14 * 24 * 60 * 60),
+            allow_plain_http: false,
             max_status_chars: 500,
         }
     }
@@ -101,7 +108,25 @@ pub(crate) struct Inner {
     pub(crate) deps: ApiDeps,
     pub(crate) options: ApiOptions,
     pub(crate) tokens: TokenCache,
+    /// The origin of all our URLs, for signatures.
+    pub(crate) base: Url,
+    pub(crate) passwords: PasswordPool,
+    pub(crate) inbox: Inbox,
     registrations: Cache<(), Registrations>,
+    figures: Cache<(), Figures>,
+}
+
+/// What NodeInfo and instance pages count.
+#[derive(Debug, Clone, Copy, sqlx::FromRow)]
+pub(crate) struct Figures {
+    #[sqlx(try_from = "i64")]
+    pub(crate) users: u64,
+    #[sqlx(try_from = "i64")]
+    pub(crate) active_month: u64,
+    #[sqlx(try_from = "i64")]
+    pub(crate) active_half_year: u64,
+    #[sqlx(try_from = "i64")]
+    pub(crate) local_posts: u64,
 }
 
 impl Deref for App {
@@ -114,13 +139,22 @@ impl Deref for App {
 
 impl App {
     pub(crate) fn new(deps: ApiDeps, options: ApiOptions) -> Self {
+        let base = Url::parse(deps.instance.base())
+            .expect("the instance was made from a URL, and this is its origin");
         Self(Arc::new(Inner {
+            base,
+            passwords: PasswordPool::new(&options),
+            inbox: Inbox::new(&options),
             deps,
             options,
             tokens: TokenCache::default(),
             registrations: Cache::builder()
                 .max_capacity(1)
                 .time_to_live(SETTINGS_TTL)
+                .build(),
+            figures: Cache::builder()
+                .max_capacity(1)
+                .time_to_live(FIGURES_TTL)
                 .build(),
         }))
     }
@@ -134,5 +168,27 @@ impl App {
         let mode = stored.unwrap_or(self.options.registrations);
         self.registrations.insert((), mode).await;
         Ok(mode)
+    }
+
+    /// How large this place is, as of some minutes ago.
+    pub(crate) async fn figures(&self) -> Result<Figures, StoreError> {
+        if let Some(figures) = self.figures.get(&()).await {
+            return Ok(figures);
+        }
+        let now = self.deps.clock.now();
+        let figures: Figures = sqlx::query_as(
+            "select count(*) filter (where confirmed_at is not null) as users,
+                    count(*) filter (where last_active_at > $1) as active_month,
+                    count(*) filter (where last_active_at > $2) as active_half_year,
+                    (select coalesce(sum(a.statuses_count), 0)::bigint
+                     from users u join accounts a on a.id = u.account_id) as local_posts
+             from users where not disabled",
+        )
+        .bind(now - time::Duration::days(30))
+        .bind(now - time::Duration::days(180))
+        .fetch_one(&self.deps.pool)
+        .await?;
+        self.figures.insert((), figures).await;
+        Ok(figures)
     }
 }

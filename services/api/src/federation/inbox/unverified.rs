@@ -1,0 +1,119 @@
+//! Activities whose key is not known yet: one bounded row and one message that has the key
+//! fetched, in one transaction. Nothing else happens before proof (rule R2).
+
+use std::collections::BTreeMap;
+
+use axum::http::{HeaderMap, header};
+use sqlx::types::Json;
+use tidegate_federation::signature::{DEFAULT_WINDOW, KeyId};
+use tidegate_model::Message;
+use time::OffsetDateTime;
+
+use super::{Arrived, Outcome, path_and_query, unproven};
+use crate::{
+    error::{ApiError, ApiResult},
+    state::App,
+};
+
+/// Design section 8: rows of one origin, rows in all, and bytes of one body.
+const MAX_PER_ORIGIN: i64 = 200;
+const MAX_IN_ALL: i64 = 10_000;
+const MAX_BYTES: usize = 64 * 1024;
+
+/// Headers longer than this in sum are not kept: a signed request has one or two kilobytes.
+const MAX_HEADER_BYTES: usize = 16 * 1024;
+
+/// Makes counting and inserting one step among all processes. Any fixed number; held for the
+/// length of a short transaction only, so it works behind a transaction pooler.
+const LOCK: i64 = 0x7469_6475;
+
+/// Whether anything waits for this key. Then everything from its actor goes the same way, or it
+/// would overtake.
+pub(super) async fn has_waiting(app: &App, key: &KeyId) -> ApiResult<bool> {
+    Ok(
+        sqlx::query_scalar("select exists (select 1 from unverified_activities where key_id = $1)")
+            .bind(&key.id)
+            .fetch_one(&app.deps.pool)
+            .await?,
+    )
+}
+
+/// 401 for a `Date` that no key could make right. A request without one is judged with its key.
+pub(super) fn check_time(headers: &HeaderMap, now: OffsetDateTime) -> ApiResult<()> {
+    let Some(date) = headers
+        .get(header::DATE)
+        .and_then(|value| value.to_str().ok())
+    else {
+        return Ok(());
+    };
+    match httpdate::parse_http_date(date) {
+        Ok(date) if (now - OffsetDateTime::from(date)).abs() <= DEFAULT_WINDOW => Ok(()),
+        _ => Err(unproven(&"the time is outside the window")),
+    }
+}
+
+/// Keeps an activity until its key is there; 503 when the table is full.
+pub(super) async fn keep(app: &App, arrived: &Arrived, key: &KeyId) -> ApiResult<Outcome> {
+    let headers = kept_headers(&arrived.headers);
+    let header_bytes: usize = headers
+        .iter()
+        .map(|(name, value)| name.len() + value.len())
+        .sum();
+    if arrived.body.len() > MAX_BYTES || header_bytes > MAX_HEADER_BYTES {
+        return Err(ApiError::too_large());
+    }
+    let mut transaction = app.deps.pool.begin().await?;
+    sqlx::query("select pg_advisory_xact_lock($1)")
+        .bind(LOCK)
+        .execute(&mut *transaction)
+        .await?;
+    let id: Option<i64> = sqlx::query_scalar(
+        "insert into unverified_activities (origin, key_id, method, path, headers, body, received_at)
+         select $1, $2, $3, $4, $5, $6, $7
+         where (select count(*) from unverified_activities where origin = $1) < $8
+           and (select count(*) from unverified_activities) < $9
+         returning id",
+    )
+    .bind(&key.host)
+    .bind(&key.id)
+    .bind(arrived.method.as_str())
+    .bind(path_and_query(&arrived.uri))
+    .bind(Json(&headers))
+    .bind(&arrived.body[..])
+    .bind(app.deps.clock.now())
+    .bind(MAX_PER_ORIGIN)
+    .bind(MAX_IN_ALL)
+    .fetch_optional(&mut *transaction)
+    .await?;
+    let Some(id) = id else {
+        return Err(ApiError::unavailable());
+    };
+    let message = Message::Unverified { id };
+    let queue = app.deps.queues.inbound();
+    app.deps
+        .outbox
+        .add(&mut transaction, &queue, &message)
+        .await?;
+    transaction.commit().await?;
+    app.deps.outbox.wake();
+    Ok(Outcome::Waiting)
+}
+
+/// All headers by lower-case name, repeats joined by a comma as both schemes join them; without
+/// those that could hold somebody's secret.
+fn kept_headers(headers: &HeaderMap) -> BTreeMap<String, String> {
+    let mut kept: BTreeMap<String, String> = BTreeMap::new();
+    for (name, value) in headers {
+        if *name == header::AUTHORIZATION || *name == header::COOKIE {
+            continue;
+        }
+        let Ok(value) = value.to_str() else { continue };
+        kept.entry(name.as_str().to_owned())
+            .and_modify(|all| {
+                all.push_str(", ");
+                all.push_str(value.trim());
+            })
+            .or_insert_with(|| value.trim().to_owned());
+    }
+    kept
+}
