@@ -94,7 +94,7 @@ fn is_word(character: char) -> bool {
 }
 
 fn is_hashtag(name: &str) -> bool {
-    name.chars().count() <= MAX_HASHTAG_CHARACTERS && name.chars().any(|one| one.is_alphabetic())
+    name.chars().count() <= MAX_HASHTAG_CHARACTERS && name.chars().any(char::is_alphabetic)
 }
 
 fn is_link(text: &str) -> bool {

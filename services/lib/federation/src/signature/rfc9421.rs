@@ -127,7 +127,8 @@ fn require_coverage(
     let host = has("@authority") || has("host");
     let query = has("@query") || target.query.is_none();
     let path = has("@request-target") || (has("@path") && query);
-    if !has("@target-uri") && !(host && path) {
+    let whole = has("@target-uri") || (host && path);
+    if !whole {
         return Err(SignatureError::NotCovered("@target-uri"));
     }
     if needs_digest(request) && !has("content-digest") {
