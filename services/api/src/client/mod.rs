@@ -1,10 +1,24 @@
-//! Mastodon's client API: one file per family of endpoints.
+//! Mastodon's client API: one endpoint a file, grouped by what it is about. `routes` holds the
+//! one table of paths, scopes and how far each is built; `entities` the shapes, `load` what
+//! fills them, `actions` what endpoints do to the database.
 
-use axum::Router;
+mod accounts;
+mod actions;
+mod entities;
+mod handle;
+mod id;
+mod instance;
+mod load;
+mod misc;
+mod notifications;
+mod page;
+mod routes;
+mod search;
+mod statuses;
+mod timelines;
+mod unbuilt;
 
-use crate::state::App;
+#[cfg(test)]
+mod tests;
 
-/// The client API's routes.
-pub(crate) fn routes() -> Router<App> {
-    Router::new()
-}
+pub(crate) use routes::{ROUTES, routes};

@@ -1,8 +1,5 @@
 //! How much a local author may write. The numbers are Mastodon's, which clients expect.
 
-/// Characters of a post with its content warning, as `federation::html` counts them.
-pub(crate) const STATUS_CHARACTERS: usize = 500;
-
 /// Characters of a display name: Mastodon's limit up to 4.5, which every server takes.
 pub(crate) const DISPLAY_NAME_CHARACTERS: usize = 30;
 

@@ -118,7 +118,11 @@ impl Role {
         };
         Self {
             id: id.to_owned(),
-            name: if id == "-99" { String::new() } else { name.to_owned() },
+            name: if id == "-99" {
+                String::new()
+            } else {
+                name.to_owned()
+            },
             permissions: permissions.to_owned(),
             color: String::new(),
             highlighted: false,
@@ -152,14 +156,22 @@ pub(crate) fn account(row: &Row, instance: &Instance) -> Account {
         id: row.id.to_string(),
         username: row.username.clone(),
         acct: row.acct(),
-        display_name: if suspended { String::new() } else { row.display_name.clone() },
+        display_name: if suspended {
+            String::new()
+        } else {
+            row.display_name.clone()
+        },
         locked: row.locked,
         bot: row.bot,
         discoverable: row.discoverable,
         indexable: row.indexable,
         group: row.actor_type == "Group",
         created_at: midnight(row.created_at),
-        note: if suspended { String::new() } else { shown(&row.note, local) },
+        note: if suspended {
+            String::new()
+        } else {
+            biography(row, instance)
+        },
         url: row.url.clone(),
         uri: row.uri.clone(),
         avatar_static: avatar.clone(),
@@ -177,7 +189,11 @@ pub(crate) fn account(row: &Row, instance: &Instance) -> Account {
         show_media_replies: true,
         show_featured: true,
         emojis: Vec::new(),
-        fields: if suspended { Vec::new() } else { shown_fields(&row.fields, local) },
+        fields: if suspended {
+            Vec::new()
+        } else {
+            html_fields(row, instance)
+        },
         feature_approval: FeatureApproval {
             automatic: [],
             manual: [],
@@ -189,27 +205,44 @@ pub(crate) fn account(row: &Row, instance: &Instance) -> Account {
     }
 }
 
-/// Remote text was made safe when it was stored; local text is plain and is formatted here.
-fn shown(text: &str, local: bool) -> String {
-    if local && !text.is_empty() {
-        html::format_plain(text)
+/// The biography as HTML. A remote one was made safe when it was stored; a local one is plain.
+fn biography(row: &Row, instance: &Instance) -> String {
+    if row.is_local() {
+        html::format_status(&row.note, &[], instance)
     } else {
-        text.to_owned()
+        row.note.clone()
     }
 }
 
-fn shown_fields(fields: &[RemoteField], local: bool) -> Vec<Field> {
+/// The fields with values as HTML.
+fn html_fields(row: &Row, instance: &Instance) -> Vec<Field> {
+    let mut fields = plain_fields(&row.fields);
+    if row.is_local() {
+        for field in &mut fields {
+            field.value = field_value(&field.value, instance);
+        }
+    }
+    fields
+}
+
+/// A local field's value as HTML: a line, not a paragraph.
+pub(crate) fn field_value(text: &str, instance: &Instance) -> String {
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let html = html::format_status(&line, &[], instance);
+    let inner = html
+        .strip_prefix("<p>")
+        .and_then(|rest| rest.strip_suffix("</p>"));
+    inner.map(str::to_owned).unwrap_or(html)
+}
+
+/// Fields as they are stored: of a local account, as typed.
+pub(crate) fn plain_fields(fields: &[RemoteField]) -> Vec<Field> {
     fields
         .iter()
         .map(|field| Field {
             name: field.name.clone(),
-            value: shown(&field.value, local),
+            value: field.value.clone(),
             verified_at: None,
         })
         .collect()
-}
-
-/// A local account's fields as typed.
-pub(crate) fn plain_fields(fields: &[RemoteField]) -> Vec<Field> {
-    shown_fields(fields, false)
 }

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 use tidegate_model::Instance;
 
 use super::Account;
+use crate::client::actions::limits;
 
 /// What is told to clients that look at versions: the generation of Mastodon's API that we
 /// follow, and who we are.
@@ -21,7 +22,9 @@ pub(crate) struct Facts {
     pub(crate) email: String,
     pub(crate) contact: Option<Account>,
     /// `open`, `approval`, `invite` or `closed`.
-    pub(crate) registrations: String,
+    pub(crate) registrations: &'static str,
+    /// Characters of a post.
+    pub(crate) max_status_chars: usize,
     pub(crate) users: i64,
     pub(crate) active_month: i64,
     pub(crate) statuses: i64,
@@ -32,7 +35,7 @@ pub(crate) struct Facts {
 
 impl Facts {
     fn open(&self) -> bool {
-        matches!(self.registrations.as_str(), "open" | "approval")
+        matches!(self.registrations, "open" | "approval")
     }
 
     fn needs_approval(&self) -> bool {
@@ -42,10 +45,10 @@ impl Facts {
 
 /// What clients may rely on, in both versions of the document. Media and polls are not built:
 /// none may be attached, and the numbers that clients insist on are Mastodon's.
-fn limits() -> Value {
+fn configuration(facts: &Facts) -> Value {
     json!({
         "statuses": {
-            "max_characters": crate::client::actions::limits::STATUS_CHARACTERS,
+            "max_characters": facts.max_status_chars,
             "max_media_attachments": 0,
             "characters_reserved_per_url": 23,
         },
@@ -78,10 +81,9 @@ fn streaming(instance: &Instance) -> String {
 
 /// `GET /api/v2/instance`.
 pub(crate) fn instance_v2(instance: &Instance, facts: &Facts) -> Value {
-    use crate::client::actions::limits;
     let base = instance.base();
     let picture = format!("{base}{}", super::account::MISSING_PICTURE);
-    let mut configuration = self::limits();
+    let mut configuration = configuration(facts);
     configuration["urls"] = json!({
         "streaming": streaming(instance),
         "status": null,
@@ -136,7 +138,7 @@ pub(crate) fn instance_v2(instance: &Instance, facts: &Facts) -> Value {
 
 /// `GET /api/v1/instance`, for clients that do not know the second version.
 pub(crate) fn instance_v1(instance: &Instance, facts: &Facts) -> Value {
-    let mut configuration = limits();
+    let mut configuration = configuration(facts);
     configuration["accounts"] = json!({ "max_featured_tags": 0 });
     json!({
         "uri": instance.domain,

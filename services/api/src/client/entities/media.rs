@@ -91,13 +91,19 @@ mod tests {
     #[test]
     fn a_kind_that_is_not_known_is_said_to_be_unknown() {
         assert_eq!(media(1, 0, &stored("image/png", None)).kind, "image");
-        assert_eq!(media(1, 0, &stored("application/pdf", None)).kind, "unknown");
+        assert_eq!(
+            media(1, 0, &stored("application/pdf", None)).kind,
+            "unknown"
+        );
         assert_eq!(media(1, 0, &stored("", None)).kind, "unknown");
     }
 
     #[test]
     fn a_size_of_zero_gives_no_aspect() {
-        assert_eq!(media(1, 0, &stored("image/png", Some((4, 0)))).meta, json!({}));
+        assert_eq!(
+            media(1, 0, &stored("image/png", Some((4, 0)))).meta,
+            json!({})
+        );
         let meta = media(1, 0, &stored("image/png", Some((4, 2)))).meta;
         assert_eq!(meta["original"]["aspect"], 2.0);
     }

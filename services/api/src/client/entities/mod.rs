@@ -13,7 +13,7 @@ mod tag;
 mod time;
 
 pub(crate) use account::{
-    Account, CredentialAccount, CredentialSource, Field, MutedAccount, Role, account,
+    Account, CredentialAccount, CredentialSource, MutedAccount, Role, account, field_value,
     plain_fields,
 };
 pub(crate) use instance::{Facts, instance_v1, instance_v2};

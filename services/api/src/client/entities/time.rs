@@ -19,16 +19,18 @@ pub(crate) fn datetime(at: OffsetDateTime) -> String {
 
 /// The start of the day: an account's age is not told more exactly.
 pub(crate) fn midnight(at: OffsetDateTime) -> String {
-    datetime(
-        at.to_offset(UtcOffset::UTC)
-            .replace_time(Time::MIDNIGHT),
-    )
+    datetime(at.to_offset(UtcOffset::UTC).replace_time(Time::MIDNIGHT))
 }
 
 /// The day alone.
 pub(crate) fn date(at: OffsetDateTime) -> String {
     let at = at.to_offset(UtcOffset::UTC);
-    format!("{:04}-{:02}-{:02}", at.year(), u8::from(at.month()), at.day())
+    format!(
+        "{:04}-{:02}-{:02}",
+        at.year(),
+        u8::from(at.month()),
+        at.day()
+    )
 }
 
 #[cfg(test)]
@@ -46,6 +48,9 @@ mod tests {
 
     #[test]
     fn whole_seconds_keep_their_zeros() {
-        assert_eq!(datetime(at!(2000-01-01 0:00 UTC)), "2000-01-01T00:00:00.000Z");
+        assert_eq!(
+            datetime(at!(2000-01-01 0:00 UTC)),
+            "2000-01-01T00:00:00.000Z"
+        );
     }
 }

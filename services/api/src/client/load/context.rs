@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use sqlx::PgConnection;
 use tidegate_model::Instance;
-use tidegate_store::statuses::{self, Status as Row};
 use tidegate_store::StoreError;
+use tidegate_store::statuses::{self, Status as Row};
 
 use crate::client::entities::Context;
 use crate::client::load;
@@ -37,7 +37,11 @@ pub(crate) async fn context(
     viewer: Option<i64>,
     row: &Row,
 ) -> Result<Context, StoreError> {
-    let bounds = if viewer.is_some() { SIGNED_IN } else { STRANGER };
+    let bounds = if viewer.is_some() {
+        SIGNED_IN
+    } else {
+        STRANGER
+    };
     let above = ancestors(&mut *connection, row, &bounds).await?;
     let below = descendants(&mut *connection, row, &bounds).await?;
     let ids: Vec<i64> = above.iter().chain(&below).copied().collect();
@@ -46,7 +50,8 @@ pub(crate) async fn context(
         .into_iter()
         .map(|row| (row.id, row))
         .collect();
-    let mut pick = |ids: &[i64]| -> Vec<Row> { ids.iter().filter_map(|id| seen.remove(id)).collect() };
+    let mut pick =
+        |ids: &[i64]| -> Vec<Row> { ids.iter().filter_map(|id| seen.remove(id)).collect() };
     let (above, below) = (pick(&above), pick(&below));
     Ok(Context {
         ancestors: load::statuses(&mut *connection, instance, viewer, &above).await?,

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use sqlx::PgConnection;
+use tidegate_federation::html::hashtag_url;
 use tidegate_model::Instance;
 use tidegate_store::accounts::Account as AccountRow;
 use tidegate_store::statuses::{self, Status as Row};
@@ -292,8 +293,11 @@ async fn tags_of(
     .await?;
     let mut found: HashMap<i64, Vec<StatusTag>> = HashMap::new();
     for (status_id, name) in rows {
-        let url = instance.tag(&name);
-        found.entry(status_id).or_default().push(StatusTag { name, url });
+        let url = hashtag_url(instance, &name);
+        found
+            .entry(status_id)
+            .or_default()
+            .push(StatusTag { name, url });
     }
     Ok(found)
 }

@@ -10,15 +10,15 @@ use crate::client::load;
 use crate::client::page::read_page;
 use crate::error::ApiResult;
 use crate::pagination::{Links, Paging};
-use crate::params::{Flag, Params};
+use crate::params::Params;
 use crate::state::App;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct Query {
-    local: Flag,
-    remote: Flag,
-    only_media: Flag,
+    local: bool,
+    remote: bool,
+    only_media: bool,
 }
 
 pub(crate) async fn public(
@@ -50,9 +50,9 @@ pub(crate) async fn public(
                 where m.account_id = $7 and m.target_id = s.account_id
                   and (m.expires_at is null or m.expires_at > now())))",
         by "s.id",
-        query.local.is_on(),
-        query.remote.is_on(),
-        query.only_media.is_on(),
+        query.local,
+        query.remote,
+        query.only_media,
         viewer,
     )?;
     let body = load::visible_in_order(&mut connection, instance, viewer, &page.items()).await?;

@@ -10,7 +10,7 @@ use crate::client::load;
 use crate::client::page::read_page;
 use crate::error::ApiResult;
 use crate::pagination::{Links, Paging};
-use crate::params::{Flag, Params};
+use crate::params::Params;
 use crate::state::App;
 
 /// Further hashtags of each kind. Mastodon's number.
@@ -22,9 +22,9 @@ pub(crate) struct Query {
     any: Vec<String>,
     all: Vec<String>,
     none: Vec<String>,
-    local: Flag,
-    remote: Flag,
-    only_media: Flag,
+    local: bool,
+    remote: bool,
+    only_media: bool,
 }
 
 pub(crate) async fn tag(
@@ -62,9 +62,9 @@ pub(crate) async fn tag(
         any,
         names(&query.all),
         names(&query.none),
-        query.local.is_on(),
-        query.remote.is_on(),
-        query.only_media.is_on(),
+        query.local,
+        query.remote,
+        query.only_media,
         viewer,
     )?;
     let body = load::visible_in_order(&mut connection, instance, viewer, &page.items()).await?;

@@ -1,0 +1,5 @@
+//! Search.
+
+pub(crate) mod accounts;
+pub(crate) mod everything;
+pub(crate) mod tags;

@@ -1,0 +1,40 @@
+//! `GET /api/v1/statuses?id[]=`: several posts at once.
+
+use axum::Json;
+use axum::extract::State;
+use serde::Deserialize;
+
+use crate::auth::{MaybeUser, Scope};
+use crate::client::entities::Status;
+use crate::client::id::ids;
+use crate::client::load;
+use crate::error::ApiResult;
+use crate::params::Params;
+use crate::state::App;
+
+/// Mastodon's number.
+const MAX_IDS: usize = 20;
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Query {
+    id: Vec<String>,
+}
+
+pub(crate) async fn list(
+    State(app): State<App>,
+    viewer: MaybeUser,
+    Params(query): Params<Query>,
+) -> ApiResult<Json<Vec<Status>>> {
+    viewer.require(Scope::ReadStatuses)?;
+    let ids = ids(&query.id, MAX_IDS);
+    let mut connection = app.deps.pool.acquire().await?;
+    let body = load::visible_in_order(
+        &mut connection,
+        &app.deps.instance,
+        viewer.account_id(),
+        &ids,
+    )
+    .await?;
+    Ok(Json(body))
+}
