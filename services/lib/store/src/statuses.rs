@@ -233,6 +233,43 @@ pub async fn insert_remote(
     Ok(status)
 }
 
+/// Takes over the edit of a remote post that happened at `updated`, unless the post is gone or
+/// an edit at least as new is there already; tells whether it did. Owner, audience and parent
+/// are never altered.
+pub async fn update_remote(
+    connection: &mut PgConnection,
+    id: i64,
+    note: &RemoteNote,
+    updated: OffsetDateTime,
+) -> Result<bool, StoreError> {
+    let changed = sqlx::query(
+        "update statuses set content = $2, spoiler_text = $3, sensitive = $4, language = $5,
+                             url = $6, attachments = $7, emojis = $8, edited_at = $9
+         where id = $1 and not local and deleted_at is null
+           and coalesce(edited_at, created_at) < $9",
+    )
+    .bind(id)
+    .bind(&note.content)
+    .bind(&note.spoiler_text)
+    .bind(note.sensitive)
+    .bind(&note.language)
+    .bind(&note.url)
+    .bind(Json(&note.attachments))
+    .bind(Json(&note.emojis))
+    .bind(updated)
+    .execute(&mut *connection)
+    .await?
+    .rows_affected();
+    if changed == 1 {
+        sqlx::query("delete from status_tags where status_id = $1")
+            .bind(id)
+            .execute(&mut *connection)
+            .await?;
+        attach(connection, id, &[], &note.tags).await?;
+    }
+    Ok(changed == 1)
+}
+
 /// Inserts a boost of `original` by `account_id`; `None` when it is there already.
 /// `id` and `uri` are new ones for a local boost; a remote one brings its activity's id.
 pub async fn insert_reblog(
@@ -289,10 +326,14 @@ pub async fn delete(connection: &mut PgConnection, id: i64) -> Result<Option<Sta
     .bind(id)
     .execute(&mut *connection)
     .await?;
-    sqlx::query("delete from notifications where status_id = $1")
-        .bind(id)
-        .execute(&mut *connection)
-        .await?;
+    // A notification of a boost points at the original and has the boost as its source.
+    sqlx::query(
+        "delete from notifications
+         where status_id = $1 or (source_id = $1 and kind = 'reblog')",
+    )
+    .bind(id)
+    .execute(&mut *connection)
+    .await?;
     count(connection, &status, -1).await?;
     Ok(Some(status))
 }
