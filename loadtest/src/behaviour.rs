@@ -1,0 +1,311 @@
+//! What a simulated host does to those who call on it. A script is a list of steps, each for a
+//! number of requests; after the last one the host is well again.
+
+use std::{
+    collections::BTreeMap,
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
+use serde::{Deserialize, Serialize};
+
+use crate::signature::Scheme;
+
+/// One way to answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Fault {
+    /// As a healthy host does.
+    Ok,
+    /// Only this status, with an empty body; the request has no effect.
+    Status {
+        /// The status code.
+        code: u16,
+    },
+    /// 429 with `Retry-After`.
+    TooManyRequests {
+        /// Value of the header, in seconds or as a date, as it stands.
+        retry_after: String,
+    },
+    /// Takes the request and is silent, then closes.
+    Hang {
+        /// For how long, in milliseconds.
+        millis: u64,
+    },
+    /// The healthy answer one byte at a time, padded so that it does not end soon.
+    Trickle {
+        /// Pause between two bytes, in milliseconds.
+        interval_millis: u64,
+        /// How many bytes there are.
+        bytes: u64,
+    },
+    /// Resets the connection (TCP RST) without an answer; the request has no effect.
+    Reset,
+    /// Takes the request with all its effects, then resets the connection: the sender cannot
+    /// know, and has to send again.
+    LoseAnswer,
+    /// Redirects.
+    Redirect {
+        /// Status code, 301 to 308.
+        code: u16,
+        /// Value of `Location`.
+        to: String,
+    },
+    /// A body of this size in spaces, with 200.
+    HugeBody {
+        /// How many bytes.
+        bytes: u64,
+    },
+    /// A small compressed body that grows to this size, with 200.
+    GzipBomb {
+        /// Size after decompression, in bytes; at most 1 GiB.
+        bytes: u64,
+    },
+    /// The right document under another content type.
+    ContentType {
+        /// The content type.
+        value: String,
+    },
+    /// The right document with other values at its top level: wrong id, foreign inbox, an
+    /// inbox at a private address ...
+    Overwrite {
+        /// Field name to value.
+        fields: BTreeMap<String, serde_json::Value>,
+    },
+}
+
+impl Fault {
+    /// An actor or note document that claims another id.
+    pub fn wrong_id(id: &str) -> Self {
+        Self::Overwrite {
+            fields: BTreeMap::from([("id".to_owned(), id.into())]),
+        }
+    }
+
+    /// An actor document whose every address is inside a private network.
+    pub fn private_addresses(authority: &str) -> Self {
+        let base = format!("http://{authority}");
+        let fields = BTreeMap::from([
+            ("inbox".to_owned(), format!("{base}/inbox").into()),
+            ("outbox".to_owned(), format!("{base}/outbox").into()),
+            ("followers".to_owned(), format!("{base}/followers").into()),
+            (
+                "endpoints".to_owned(),
+                serde_json::json!({ "sharedInbox": format!("{base}/shared") }),
+            ),
+            (
+                "icon".to_owned(),
+                serde_json::json!({ "type": "Image", "url": format!("{base}/icon.png") }),
+            ),
+        ]);
+        Self::Overwrite { fields }
+    }
+
+    /// Whether a request that meets this fault still takes effect.
+    pub(crate) fn takes_effect(&self) -> bool {
+        !matches!(
+            self,
+            Self::Status { .. }
+                | Self::TooManyRequests { .. }
+                | Self::Hang { .. }
+                | Self::Reset
+                | Self::Redirect { .. }
+        )
+    }
+}
+
+/// A fault for a number of requests.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Step {
+    /// What happens.
+    pub fault: Fault,
+    /// To how many requests; `None` for all that come.
+    #[serde(default)]
+    pub times: Option<u64>,
+}
+
+/// Steps one after the other; when all are done, or there are none, [`Fault::Ok`].
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Script(pub Vec<Step>);
+
+impl Script {
+    /// The same for every request.
+    pub fn always(fault: Fault) -> Self {
+        Self(vec![Step { fault, times: None }])
+    }
+
+    /// `fault` for the first `times` requests, healthy from then on.
+    pub fn first(times: u64, fault: Fault) -> Self {
+        Self(vec![Step {
+            fault,
+            times: Some(times),
+        }])
+    }
+
+    /// Then, after the steps so far, `fault` for ever.
+    #[must_use]
+    pub fn then(mut self, fault: Fault) -> Self {
+        self.0.push(Step { fault, times: None });
+        self
+    }
+
+    /// What happens to request `index` (from 0).
+    pub fn at(&self, mut index: u64) -> &Fault {
+        for step in &self.0 {
+            match step.times {
+                Some(times) if index >= times => index -= times,
+                _ => return &step.fault,
+            }
+        }
+        &Fault::Ok
+    }
+}
+
+/// What a host thinks of signatures on deliveries.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SignaturePolicy {
+    /// 401 for everything that does not verify.
+    #[default]
+    Require,
+    /// Takes everything and writes the verdict down.
+    RecordOnly,
+}
+
+/// All habits of a host. The default is a healthy one that verifies signatures, takes both
+/// schemes, signs with draft-cavage and accepts follows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HostBehaviour {
+    /// Time before every answer, in milliseconds.
+    pub latency_millis: u64,
+    /// What happens to POSTs to inboxes.
+    pub inbox: Script,
+    /// What happens to GETs: actors, notes, WebFinger, NodeInfo.
+    pub documents: Script,
+    /// What it thinks of signatures on deliveries.
+    pub signatures: SignaturePolicy,
+    /// The only scheme it knows: a signature in the other one is answered with 401.
+    pub only_scheme: Option<Scheme>,
+    /// 401 for unsigned GETs of anything but the instance actor ("authorized fetch").
+    pub signed_fetch: bool,
+    /// The scheme of its own requests.
+    pub signs_with: Scheme,
+    /// Repeats an own request in the other scheme after 400 or 401.
+    pub second_try: bool,
+    /// Accepts follows by itself.
+    pub auto_accept: bool,
+}
+
+impl Default for HostBehaviour {
+    fn default() -> Self {
+        Self {
+            latency_millis: 0,
+            inbox: Script::default(),
+            documents: Script::default(),
+            signatures: SignaturePolicy::Require,
+            only_scheme: None,
+            signed_fetch: false,
+            signs_with: Scheme::Cavage,
+            second_try: false,
+            auto_accept: true,
+        }
+    }
+}
+
+impl HostBehaviour {
+    /// A healthy host that takes its time.
+    pub fn slow(latency: Duration) -> Self {
+        Self {
+            latency_millis: latency.as_millis() as u64,
+            ..Self::default()
+        }
+    }
+
+    /// A host whose inboxes follow a script.
+    pub fn inbox(script: Script) -> Self {
+        Self {
+            inbox: script,
+            ..Self::default()
+        }
+    }
+
+    /// A host whose documents follow a script.
+    pub fn documents(script: Script) -> Self {
+        Self {
+            documents: script,
+            ..Self::default()
+        }
+    }
+
+    /// Takes `accepted` deliveries, then says 410 for ever.
+    pub fn accept_then_gone(accepted: u64) -> Self {
+        Self::inbox(Script::first(accepted, Fault::Ok).then(Fault::Status { code: 410 }))
+    }
+}
+
+/// A behaviour in force, with the position in its scripts.
+#[derive(Debug, Default)]
+pub(crate) struct ActiveBehaviour {
+    pub(crate) habits: HostBehaviour,
+    inbox_requests: AtomicU64,
+    document_requests: AtomicU64,
+}
+
+impl ActiveBehaviour {
+    pub(crate) fn new(habits: HostBehaviour) -> Self {
+        Self {
+            habits,
+            ..Self::default()
+        }
+    }
+
+    /// The fault of the next delivery.
+    pub(crate) fn next_inbox(&self) -> Fault {
+        self.habits
+            .inbox
+            .at(self.inbox_requests.fetch_add(1, Ordering::Relaxed))
+            .clone()
+    }
+
+    /// The fault of the next GET.
+    pub(crate) fn next_document(&self) -> Fault {
+        self.habits
+            .documents
+            .at(self.document_requests.fetch_add(1, Ordering::Relaxed))
+            .clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_script_runs_its_steps_and_ends_healthy() {
+        let script = Script::first(2, Fault::Reset);
+        assert_eq!(script.at(0), &Fault::Reset);
+        assert_eq!(script.at(1), &Fault::Reset);
+        assert_eq!(script.at(2), &Fault::Ok);
+        assert_eq!(Script::default().at(0), &Fault::Ok);
+    }
+
+    #[test]
+    fn accept_then_gone_counts_from_when_it_was_set() {
+        let active = ActiveBehaviour::new(HostBehaviour::accept_then_gone(1));
+        assert_eq!(active.next_inbox(), Fault::Ok);
+        assert_eq!(active.next_inbox(), Fault::Status { code: 410 });
+        assert_eq!(active.next_document(), Fault::Ok);
+        assert_eq!(active.next_inbox(), Fault::Status { code: 410 });
+    }
+
+    #[test]
+    fn a_behaviour_is_read_from_json_with_defaults_and_typing_errors_are_refused() {
+        let text = r#"{"inbox":[{"fault":{"kind":"status","code":503},"times":3}]}"#;
+        let habits: HostBehaviour = serde_json::from_str(text).expect("reads");
+        assert_eq!(habits.inbox, Script::first(3, Fault::Status { code: 503 }));
+        assert!(habits.auto_accept);
+        assert!(serde_json::from_str::<HostBehaviour>(r#"{"latency":3}"#).is_err());
+    }
+}

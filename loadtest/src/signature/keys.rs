@@ -1,0 +1,127 @@
+//! RSA keys of simulated actors: a small pool, filled on demand, because making one takes a
+//! tenth of a second and thousands of actors can share a few.
+
+use std::sync::{
+    Arc, OnceLock,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use rsa::{
+    RsaPrivateKey, RsaPublicKey,
+    pkcs1v15::{Signature, SigningKey, VerifyingKey},
+    pkcs8::{DecodePublicKey, EncodePublicKey, LineEnding},
+    signature::{SignatureEncoding, Signer, Verifier},
+    traits::PublicKeyParts,
+};
+use sha2::Sha256;
+
+/// What Mastodon makes for every account.
+const KEY_BITS: usize = 2048;
+
+/// The largest foreign key we verify with; larger ones are a way to burn our time.
+const LARGEST_KEY_BYTES: usize = 8192 / 8;
+
+/// A private key and the PEM text of its public half.
+pub struct SimKey {
+    signing: SigningKey<Sha256>,
+    public_pem: String,
+}
+
+impl std::fmt::Debug for SimKey {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("SimKey")
+    }
+}
+
+impl SimKey {
+    /// Makes a new key; takes about 0.1 s of processor time.
+    pub fn generate() -> Self {
+        let private = RsaPrivateKey::new(&mut rsa::rand_core::OsRng, KEY_BITS)
+            .expect("2048 is a size that RSA knows");
+        let public_pem = private
+            .to_public_key()
+            .to_public_key_pem(LineEnding::LF)
+            .expect("a key just made can be written down");
+        Self {
+            signing: SigningKey::new(private),
+            public_pem,
+        }
+    }
+
+    /// PKCS#1 v1.5 signature with SHA-256.
+    pub fn sign(&self, message: &[u8]) -> Vec<u8> {
+        self.signing.sign(message).to_vec()
+    }
+
+    /// SPKI PEM of the public half.
+    pub fn public_pem(&self) -> &str {
+        &self.public_pem
+    }
+}
+
+/// A fixed number of keys, each made when first used.
+#[derive(Debug)]
+pub struct KeyPool {
+    slots: Vec<OnceLock<Arc<SimKey>>>,
+    next: AtomicUsize,
+}
+
+impl KeyPool {
+    /// A pool of `size` keys (at least one), none made yet.
+    pub fn new(size: usize) -> Self {
+        let slots = (0..size.max(1)).map(|_| OnceLock::new()).collect();
+        Self {
+            slots,
+            next: AtomicUsize::new(0),
+        }
+    }
+
+    /// The slot of a new actor; the first `size` actors have different keys.
+    pub fn assign(&self) -> usize {
+        self.next.fetch_add(1, Ordering::Relaxed) % self.slots.len()
+    }
+
+    /// The key in a slot if it has been made.
+    pub fn ready(&self, slot: usize) -> Option<Arc<SimKey>> {
+        self.slots[slot % self.slots.len()].get().cloned()
+    }
+
+    /// The key in a slot, made now if nobody needed it before.
+    pub fn get(&self, slot: usize) -> Arc<SimKey> {
+        let slot = &self.slots[slot % self.slots.len()];
+        Arc::clone(slot.get_or_init(|| Arc::new(SimKey::generate())))
+    }
+}
+
+/// Whether `signature` over `message` was made by the owner of the PEM key.
+pub fn verify(public_pem: &str, message: &[u8], signature: &[u8]) -> Result<bool, &'static str> {
+    let key = RsaPublicKey::from_public_key_pem(public_pem).map_err(|_| "unreadable key")?;
+    if key.size() > LARGEST_KEY_BYTES {
+        return Err("key too large");
+    }
+    let Ok(signature) = Signature::try_from(signature) else {
+        return Ok(false);
+    };
+    Ok(VerifyingKey::<Sha256>::new(key)
+        .verify(message, &signature)
+        .is_ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signature_holds_for_its_message_and_key_only() {
+        let pool = KeyPool::new(2);
+        let (one, two) = (pool.get(pool.assign()), pool.get(pool.assign()));
+        let signature = one.sign(b"message");
+        assert_eq!(verify(one.public_pem(), b"message", &signature), Ok(true));
+        assert_eq!(verify(one.public_pem(), b"massage", &signature), Ok(false));
+        assert_eq!(verify(two.public_pem(), b"message", &signature), Ok(false));
+        assert_eq!(
+            verify("no key", b"message", &signature),
+            Err("unreadable key")
+        );
+    }
+}

@@ -1,0 +1,234 @@
+//! The one listening port: takes connections, finds the simulated host by its name, writes
+//! everything down, answers.
+
+use std::{
+    convert::Infallible,
+    io,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll},
+    time::{Duration, SystemTime},
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+};
+
+use super::{
+    Sim,
+    answer::{self, Body},
+};
+use crate::signature::RequestView;
+
+/// Connections open at once. Senders keep one or two per simulated host, and there can be
+/// thousands of hosts.
+const CONNECTIONS: usize = 16_384;
+
+/// A connection without a request is closed after this time, as nginx does by default.
+const IDLE: Duration = Duration::from_secs(75);
+
+/// A request as it came in, read to its end.
+#[derive(Debug)]
+pub(super) struct Arrived {
+    pub(super) at: SystemTime,
+    pub(super) method: Method,
+    pub(super) host: String,
+    pub(super) host_header: String,
+    pub(super) target: String,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
+}
+
+impl Arrived {
+    /// What a signature can cover.
+    pub(super) fn view(&self) -> RequestView<'_> {
+        RequestView {
+            method: &self.method,
+            scheme: "http",
+            host: &self.host_header,
+            target: &self.target,
+            headers: &self.headers,
+            body: &self.body,
+        }
+    }
+}
+
+/// How a request ends.
+pub(super) enum Outcome {
+    Answer(Response<Body>),
+    /// Cut the connection with a TCP reset.
+    Reset,
+}
+
+pub(super) async fn serve(sim: Sim, listener: TcpListener) {
+    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    loop {
+        let place = Arc::clone(&places)
+            .acquire_owned()
+            .await
+            .expect("never closed");
+        let accepted = tokio::select! {
+            () = sim.shared.stop.cancelled() => return,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, _)) => {
+                let connection = connection(sim.clone(), stream);
+                sim.shared.tasks.spawn(async move {
+                    connection.await;
+                    drop(place);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection (out of file descriptors?)");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+}
+
+async fn connection(sim: Sim, stream: TcpStream) {
+    // Answers are small; without this each waits for the peer's delayed acknowledgement.
+    let _ = stream.set_nodelay(true);
+    let reset = Arc::new(AtomicBool::new(false));
+    let io = TokioIo::new(Resettable {
+        stream,
+        reset: Arc::clone(&reset),
+    });
+    let stop = sim.shared.stop.clone();
+    let service = service_fn(move |request| respond(sim.clone(), request, Arc::clone(&reset)));
+    let serving = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(IDLE)
+        .serve_connection(io, service);
+    tokio::pin!(serving);
+    let cut = async {
+        stop.cancelled().await;
+        // Time for answers that are ready; whatever hangs on purpose is cut.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    };
+    tokio::select! {
+        result = serving.as_mut() => if let Err(error) = result {
+            tracing::debug!(%error, "connection ended");
+        },
+        () = cut => {}
+    }
+}
+
+/// The error that makes hyper drop a connection.
+#[derive(Debug, thiserror::Error)]
+#[error("cut on purpose")]
+struct Cut;
+
+async fn respond(
+    sim: Sim,
+    request: Request<Incoming>,
+    reset: Arc<AtomicBool>,
+) -> Result<Response<Body>, Cut> {
+    let (parts, body) = request.into_parts();
+    let host_header = match parts.headers.get("host").map(http::HeaderValue::to_str) {
+        Some(Ok(host)) => host.to_owned(),
+        _ => return Ok(answer::status(StatusCode::BAD_REQUEST)),
+    };
+    let body = match Limited::new(body, sim.shared.largest_body).collect().await {
+        Ok(body) => body.to_bytes(),
+        Err(error) if error.is::<LengthLimitError>() => {
+            return Ok(answer::status(StatusCode::PAYLOAD_TOO_LARGE));
+        }
+        Err(_) => return Err(Cut),
+    };
+    let target = parts
+        .uri
+        .path_and_query()
+        .map_or("/", http::uri::PathAndQuery::as_str);
+    let arrived = Arrived {
+        at: SystemTime::now(),
+        method: parts.method,
+        host: host_header
+            .split(':')
+            .next()
+            .unwrap_or_default()
+            .to_ascii_lowercase(),
+        host_header,
+        target: target.to_owned(),
+        headers: parts.headers,
+        body,
+    };
+    match sim.handle(arrived).await {
+        Outcome::Answer(response) => Ok(response),
+        Outcome::Reset => {
+            reset.store(true, Ordering::Relaxed);
+            Err(Cut)
+        }
+    }
+}
+
+/// A connection that can be ended by a reset instead of an orderly close.
+struct Resettable {
+    stream: TcpStream,
+    reset: Arc<AtomicBool>,
+}
+
+impl Drop for Resettable {
+    fn drop(&mut self) {
+        if self.reset.load(Ordering::Relaxed) {
+            let _ = self.stream.set_zero_linger();
+        }
+    }
+}
+
+impl AsyncRead for Resettable {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Resettable {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.reset.load(Ordering::Relaxed) {
+            return Poll::Ready(Ok(()));
+        }
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}
+
+/// Bodies of this server cannot fail.
+pub(super) type Never = Infallible;
