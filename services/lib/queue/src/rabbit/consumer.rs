@@ -321,15 +321,12 @@ impl Handle for RabbitHandle {
         let item = Item::new(self.dead_queue.clone(), self.payload.clone())
             .with_header("x-tidegate-queue", &self.queue)
             .with_header("x-tidegate-reason", &reason);
-        match self.publisher.publish(vec![item]).await.pop() {
-            Some(Ok(())) => {
-                BURIED.inc();
-                self.ack_now().await;
-            }
-            _ => {
-                tracing::warn!(queue = %self.queue, "a message could not be buried; it comes again");
-                self.give_back(PAUSE).await;
-            }
+        if let Some(Ok(())) = self.publisher.publish(vec![item]).await.pop() {
+            BURIED.inc();
+            self.ack_now().await;
+        } else {
+            tracing::warn!(queue = %self.queue, "a message could not be buried; it comes again");
+            self.give_back(PAUSE).await;
         }
     }
 }
