@@ -1,0 +1,9 @@
+//! End to end: the real binary, the real servers, a simulated fediverse, and real clients. Every
+//! story runs in both modes with the same text.
+
+mod client;
+mod clients;
+mod cluster;
+mod kills;
+mod process;
+mod stories;
