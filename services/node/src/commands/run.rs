@@ -1,0 +1,94 @@
+//! `tidegate run`: from the ports to the exit code.
+
+use anyhow::anyhow;
+
+use crate::config::Config;
+use crate::lifecycle::Signals;
+use crate::roles::Roles;
+use crate::wiring::{Database, Node, Ports};
+
+/// What shells expect of a process that was interrupted: 128 and the number of SIGINT.
+const INTERRUPTED: i32 = 130;
+
+/// Runs until a signal or until a part crashes.
+pub(super) async fn run(config: Config, roles: Roles) -> anyhow::Result<()> {
+    roles.check(&config)?;
+    let mut signals = Signals::catch()?;
+    let ports = Ports::take(&config, roles).await?;
+    let mut database = Database::start(&config).await?;
+    let outcome = serve(&config, roles, ports, &mut database, &mut signals).await;
+    let closed = database.close().await;
+    outcome.and(closed)
+}
+
+async fn serve(
+    config: &Config,
+    roles: Roles,
+    ports: Ports,
+    database: &mut Database,
+    signals: &mut Signals,
+) -> anyhow::Result<()> {
+    let starting = Node::start(config, roles, ports, database.pool.clone());
+    let mut node = tokio::select! {
+        node = starting => node?,
+        signal = signals.next() => {
+            tracing::info!(signal, "stopping while starting");
+            return Ok(());
+        }
+    };
+    greet(config, roles);
+    let crash = tokio::select! {
+        signal = signals.next() => {
+            tracing::info!(signal, "stopping; a second signal stops at once");
+            None
+        }
+        error = node.crash() => Some(error),
+        how = database.ended() => Some(anyhow!(how)),
+    };
+    let ending = async {
+        match crash {
+            None => node.stop(&config.shutdown).await,
+            Some(error) => {
+                // Readiness needs no drain: this process is broken already.
+                if let Err(second) = node.end(config.shutdown.grace.0).await {
+                    tracing::warn!("while ending: {second:#}");
+                }
+                Err(error)
+            }
+        }
+    };
+    tokio::select! {
+        result = ending => result,
+        signal = signals.next() => {
+            tracing::warn!(signal, "stopping at once");
+            database.stop_at_once();
+            std::process::exit(INTERRUPTED)
+        }
+    }
+}
+
+/// What somebody in front of a terminal wants to know next.
+fn greet(config: &Config, roles: Roles) {
+    tracing::info!(
+        api = roles.api,
+        fanout = roles.fanout,
+        delivery = roles.delivery,
+        "ready"
+    );
+    if !roles.api {
+        return;
+    }
+    println!("Tidegate is ready at {}", config.instance.base_url);
+    println!(
+        "  First account: sign up at {}/auth/sign_up, or type\n    \
+         tidegate admin account create --username NAME --email ADDRESS --role owner --confirmed",
+        config.instance.base_url
+    );
+    if config.mail.is_folder() {
+        println!("  Mails land in {}", config.data_dir.join("mail").display());
+    }
+    println!(
+        "  Metrics and health: http://{}/metrics",
+        config.metrics.listen
+    );
+}

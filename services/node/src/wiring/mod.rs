@@ -1,0 +1,18 @@
+//! Builds a node out of its configuration: stores, the way between roles, the roles themselves.
+
+mod assembly;
+mod database;
+mod discovery;
+mod gauges;
+mod http;
+mod node;
+mod ports;
+mod rpc;
+mod services;
+mod stores;
+
+pub(crate) use database::Database;
+pub(crate) use node::Node;
+pub(crate) use ports::Ports;
+pub(crate) use services::api_for_commands;
+pub(crate) use stores::{open_queue, open_timelines};

@@ -1,0 +1,175 @@
+//! A node at work: its tasks in two groups, because what the roles finish at the end still needs
+//! the relay, the way to other roles and the metrics.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use sqlx::PgPool;
+use tidegate_queue::{QueueError, Relay};
+use tidegate_telemetry::Stop;
+use tonic_health::ServingStatus;
+use tonic_health::server::{HealthReporter, health_reporter};
+
+use super::assembly::Assembly;
+use super::services::Shared;
+use super::{Ports, gauges, http, rpc};
+use crate::config::{Config, Shutdown};
+use crate::lifecycle::{self, Health, Tasks};
+use crate::roles::Roles;
+
+/// The relay and the servers have nothing left to do once the roles have ended.
+const BASE_GRACE: Duration = Duration::from_secs(5);
+
+/// Between two tries to declare the queues: a broker takes about 7 s to start.
+const DECLARE_AGAIN: Duration = Duration::from_secs(1);
+
+/// The parts of a running node.
+pub(crate) struct Node {
+    roles: Tasks,
+    base: Tasks,
+    health: Health,
+    rpc_health: HealthReporter,
+}
+
+impl Node {
+    /// Starts everything; returns once the node takes work.
+    pub(crate) async fn start(
+        config: &Config,
+        roles: Roles,
+        ports: Ports,
+        pool: PgPool,
+    ) -> anyhow::Result<Self> {
+        let (rpc_health, rpc_health_server) = health_reporter();
+        let mut node = Self {
+            roles: Tasks::new(),
+            base: Tasks::new(),
+            health: Health::default(),
+            rpc_health,
+        };
+        let stop = node.base.stop_signal().clone();
+        let metrics =
+            tidegate_telemetry::metrics_router().merge(lifecycle::router(node.health.clone()));
+        node.base.spawn(
+            "metrics",
+            http::serve(ports.metrics, metrics, Vec::new(), stop.clone()),
+        );
+        bring_schema_up_to_date(&pool, roles).await?;
+        let shared = Shared::open(config, &pool)?;
+        node.depend_on_stores(config, roles, &shared);
+
+        let mut assembly = Assembly::new(config, roles, &shared, &mut node.roles, &mut node.base)?;
+        // Health says nothing worth hiding, and orchestrators cannot send a token.
+        assembly.serve(rpc_health_server);
+        assembly.add_delivery()?;
+        assembly.add_fanout()?;
+        assembly.add_api(ports.http)?;
+        let (routes, pipe) = assembly.finish();
+
+        if let Some(listener) = ports.rpc {
+            let serving = rpc::serve_tcp(routes.clone(), listener, stop.clone());
+            node.base.spawn("rpc", serving);
+        }
+        node.base
+            .spawn("rpc-inside", rpc::serve_pipe(routes, pipe, stop.clone()));
+        node.base.spawn("relay", relay(shared, stop.clone()));
+        node.base.spawn("gauges", gauges::run(pool, stop));
+        node.health.set_serving(true);
+        Ok(node)
+    }
+
+    /// Waits until a part ends that should not, and says how.
+    pub(crate) async fn crash(&mut self) -> anyhow::Error {
+        tokio::select! {
+            error = self.roles.crash() => error,
+            error = self.base.crash() => error,
+        }
+    }
+
+    /// Says "not ready" for a while, then finishes what is in hand.
+    pub(crate) async fn stop(self, shutdown: &Shutdown) -> anyhow::Result<()> {
+        self.health.set_serving(false);
+        self.rpc_health
+            .set_service_status("", ServingStatus::NotServing)
+            .await;
+        tokio::time::sleep(shutdown.drain.0).await;
+        self.end(shutdown.grace.0).await
+    }
+
+    /// Ends all parts, the roles first.
+    pub(crate) async fn end(self, grace: Duration) -> anyhow::Result<()> {
+        let roles = self.roles.end(grace).await;
+        let base = self.base.end(BASE_GRACE).await;
+        roles.and(base)
+    }
+
+    /// Readiness needs the database with our schema, and where messages are consumed the queue.
+    fn depend_on_stores(&self, config: &Config, roles: Roles, shared: &Shared) {
+        let pool = shared.pool.clone();
+        let database = move || {
+            let pool = pool.clone();
+            async move {
+                match tidegate_store::pending_migrations(&pool).await? {
+                    0 => Ok(()),
+                    pending => bail!("{pending} migrations are pending"),
+                }
+            }
+        };
+        self.health
+            .depend_on("database", Arc::new(move || Box::pin(database())));
+        if config.queue.is_table() || !(roles.fanout || roles.delivery) {
+            return;
+        }
+        let (queue, one) = (Arc::clone(&shared.queue), [shared.queues.plan()]);
+        let broker = move || {
+            let (queue, one) = (Arc::clone(&queue), one.clone());
+            async move {
+                queue.stats(&one).await?;
+                Ok(())
+            }
+        };
+        self.health
+            .depend_on("queue", Arc::new(move || Box::pin(broker())));
+    }
+}
+
+/// Publishes what was committed, once the queues are there.
+async fn relay(shared: Shared, stop: Stop) -> anyhow::Result<()> {
+    declare_queues(&shared, &stop).await?;
+    Relay::new(shared.pool, shared.queue, shared.outbox)
+        .run(stop.soft)
+        .await;
+    Ok(())
+}
+
+/// Declares the queues, again and again while the broker is away: posting works meanwhile.
+pub(super) async fn declare_queues(shared: &Shared, stop: &Stop) -> anyhow::Result<()> {
+    loop {
+        match shared.queue.declare(&shared.queues.all()).await {
+            Ok(()) => return Ok(()),
+            Err(QueueError::Unavailable(why)) => {
+                tracing::warn!(why, "the queues cannot be declared yet; trying again");
+            }
+            Err(error) => return Err(error).context("queue.url: the queues cannot be declared"),
+        }
+        if !stop.sleep(DECLARE_AGAIN).await {
+            return Ok(());
+        }
+    }
+}
+
+async fn bring_schema_up_to_date(pool: &PgPool, roles: Roles) -> anyhow::Result<()> {
+    let pending = tidegate_store::pending_migrations(pool).await?;
+    if pending > 0 && !roles.is_all() {
+        bail!(
+            "{pending} migrations are pending: run `tidegate migrate` once, before any node of \
+             this version starts"
+        );
+    }
+    if pending > 0 {
+        tidegate_store::migrate(pool)
+            .await
+            .context("the migration failed and changed nothing")?;
+    }
+    Ok(())
+}

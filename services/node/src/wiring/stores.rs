@@ -1,0 +1,39 @@
+//! Chooses the queue and the timelines by their URLs. Connections are made when first needed, so
+//! that a node starts while a broker or a cache is away.
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use sqlx::PgPool;
+use tidegate_model::Clock;
+use tidegate_queue::{Queue, RabbitOptions, RabbitQueue, TableQueue};
+use tidegate_timeline::{MemoryTimelines, RedisOptions, RedisTimelines, Timelines};
+
+use crate::config::Config;
+
+/// The queue that `queue.url` names.
+pub(crate) fn open_queue(config: &Config, pool: &PgPool) -> anyhow::Result<Arc<dyn Queue>> {
+    if config.queue.is_table() {
+        return Ok(Arc::new(TableQueue::new(pool.clone())));
+    }
+    let options = RabbitOptions {
+        url: config.queue.url.clone(),
+        prefix: config.queue.prefix.clone(),
+    };
+    Ok(Arc::new(RabbitQueue::new(&options).context("queue.url")?))
+}
+
+/// The timelines that `timelines.url` names.
+pub(crate) fn open_timelines(config: &Config, clock: &Clock) -> anyhow::Result<Arc<dyn Timelines>> {
+    if config.timelines.is_memory() {
+        let lists = usize::try_from(config.timelines.memory_accounts)?;
+        return Ok(Arc::new(MemoryTimelines::new(lists, clock.clone())));
+    }
+    let options = RedisOptions {
+        url: config.timelines.url.clone(),
+        prefix: config.timelines.prefix.clone(),
+    };
+    Ok(Arc::new(
+        RedisTimelines::new(&options, clock.clone()).context("timelines.url")?,
+    ))
+}
