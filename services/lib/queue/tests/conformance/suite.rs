@@ -160,7 +160,7 @@ async fn no_more_than_the_prefetch_is_in_hand(backend: Backend) {
 
 async fn two_consumers_share_the_work(backend: Backend) {
     let (queue, name) = backend.queue("q").await;
-    let mut consumers = vec![
+    let mut consumers = [
         consume(&*queue, &name, 10).await,
         consume(&*backend.open().await, &name, 10).await,
     ];
