@@ -20,6 +20,10 @@ pub mod fanout {
     }
 }
 
+/// The metadata key under which `Egress` says more about an error than its code does, in one
+/// fixed word: `gone` against `not_found`, `blocked_address`, `wrong_id`, `timeout`, ...
+pub const EGRESS_CLASS: &str = "tidegate-egress-class";
+
 mod auth;
 mod error_code;
 

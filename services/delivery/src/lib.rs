@@ -95,9 +95,14 @@ impl Delivery {
         EgressServer::new(EgressService::new(self.way_out.clone()))
     }
 
+    /// Counts and replays, without the server around it.
+    pub fn deliveries_service(&self) -> DeliveriesService {
+        DeliveriesService::new(self.deps.pool.clone())
+    }
+
     /// The gRPC service that counts and replays deliveries. The node adds the token check.
     pub fn deliveries_server(&self) -> DeliveriesServer<DeliveriesService> {
-        DeliveriesServer::new(DeliveriesService::new(self.deps.pool.clone()))
+        DeliveriesServer::new(self.deliveries_service())
     }
 
     /// Delivers until stopped. Returns early only with an error that a restart may mend.

@@ -6,21 +6,21 @@ use tidegate_telemetry::prometheus::{HistogramVec, IntCounter, IntCounterVec, In
 use tidegate_telemetry::{counter, gauge, histogram};
 
 /// Rows that reached an outcome: delivered, parked, dead, cancelled.
-pub static OUTCOMES: LazyLock<IntCounterVec> = counter!(
+pub(crate) static OUTCOMES: LazyLock<IntCounterVec> = counter!(
     "tidegate_delivery_outcomes_total",
     "Outcomes of rows of deliveries.",
     ["outcome", "lane"]
 );
 
 /// POSTs by what came of them; a second try with the other signature counts as its own.
-pub static ATTEMPTS: LazyLock<IntCounterVec> = counter!(
+pub(crate) static ATTEMPTS: LazyLock<IntCounterVec> = counter!(
     "tidegate_delivery_attempts_total",
     "POSTs to remote inboxes by class of answer.",
     ["answer", "lane"]
 );
 
 /// From the commit of an activity to the 2xx of an inbox.
-pub static LAG: LazyLock<HistogramVec> = histogram!(
+pub(crate) static LAG: LazyLock<HistogramVec> = histogram!(
     "tidegate_delivery_lag_seconds",
     "Seconds from the activity's commit to the 2xx of an inbox.",
     ["lane"],
@@ -30,55 +30,57 @@ pub static LAG: LazyLock<HistogramVec> = histogram!(
 );
 
 /// One POST, from the first byte to the answer.
-pub static REQUEST_SECONDS: LazyLock<HistogramVec> = histogram!(
+pub(crate) static REQUEST_SECONDS: LazyLock<HistogramVec> = histogram!(
     "tidegate_delivery_request_seconds",
     "Seconds of one POST to a remote inbox.",
     ["lane"],
-    vec![0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0]
+    vec![
+        0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0
+    ]
 );
 
 /// POSTs that are under way.
-pub static IN_FLIGHT: LazyLock<IntGaugeVec> = gauge!(
+pub(crate) static IN_FLIGHT: LazyLock<IntGaugeVec> = gauge!(
     "tidegate_delivery_in_flight",
     "POSTs to remote inboxes under way.",
     ["lane"]
 );
 
 /// Rows that are not finished, and dead ones, by state. Measured by every delivery process.
-pub static ROWS: LazyLock<IntGaugeVec> = gauge!(
+pub(crate) static ROWS: LazyLock<IntGaugeVec> = gauge!(
     "tidegate_delivery_rows",
     "Rows of deliveries by state (queued, parked, dead), counted up to a million each.",
     ["state"]
 );
 
 /// Rows that the reconciler published again; normally none.
-pub static REPUBLISHED: LazyLock<IntCounter> = counter!(
+pub(crate) static REPUBLISHED: LazyLock<IntCounter> = counter!(
     "tidegate_delivery_republished_total",
     "Rows whose message was lost and was published again; normally 0."
 );
 
 /// Parked rows that were queued again.
-pub static REPLAYED: LazyLock<IntCounter> = counter!(
+pub(crate) static REPLAYED: LazyLock<IntCounter> = counter!(
     "tidegate_delivery_replayed_total",
     "Parked rows that became due and were queued again."
 );
 
 /// Private-key operations.
-pub static SIGNATURES: LazyLock<IntCounterVec> = counter!(
+pub(crate) static SIGNATURES: LazyLock<IntCounterVec> = counter!(
     "tidegate_delivery_signatures_total",
     "Signatures made, by scheme.",
     ["scheme"]
 );
 
 /// Questions of other roles to the way out.
-pub static FETCHES: LazyLock<IntCounterVec> = counter!(
+pub(crate) static FETCHES: LazyLock<IntCounterVec> = counter!(
     "tidegate_delivery_fetches_total",
     "Fetches for other roles by kind and class of answer.",
     ["kind", "answer"]
 );
 
 /// Panics while a row was worked on; the row is dead with the reason poison.
-pub static PANICS: LazyLock<IntCounter> = counter!(
+pub(crate) static PANICS: LazyLock<IntCounter> = counter!(
     "tidegate_delivery_panics_total",
     "Panics while a delivery was worked on; normally 0."
 );

@@ -48,7 +48,11 @@ pub(crate) async fn run(delivery: &Delivery, stop: &Stop) {
 
 /// Makes the partitions of today and the next days, and drops those whose last activity is older
 /// than `keep` and that hold nothing queued or parked.
-pub async fn maintain(pool: &PgPool, now: OffsetDateTime, keep: Duration) -> Result<(), StoreError> {
+pub async fn maintain(
+    pool: &PgPool,
+    now: OffsetDateTime,
+    keep: Duration,
+) -> Result<(), StoreError> {
     for ahead in 0..=DAYS_AHEAD {
         make(pool, now.date() + time::Duration::days(ahead)).await?;
     }
@@ -58,7 +62,9 @@ pub async fn maintain(pool: &PgPool, now: OffsetDateTime, keep: Duration) -> Res
 }
 
 /// A transaction that holds the lock, or `None` when another process has it.
-async fn locked(pool: &PgPool) -> Result<Option<sqlx::Transaction<'static, sqlx::Postgres>>, StoreError> {
+async fn locked(
+    pool: &PgPool,
+) -> Result<Option<sqlx::Transaction<'static, sqlx::Postgres>>, StoreError> {
     let mut transaction = pool.begin().await?;
     // Posting must not queue up behind us when something long holds the table.
     sqlx::query("set local lock_timeout = '2s'")
@@ -104,7 +110,9 @@ async fn make(pool: &PgPool, day: Date) -> Result<(), StoreError> {
     .await?;
     run_ddl(
         &mut transaction,
-        format!("alter table deliveries attach partition {name} for values from ({from}) to ({to})"),
+        format!(
+            "alter table deliveries attach partition {name} for values from ({from}) to ({to})"
+        ),
     )
     .await?;
     transaction.commit().await?;
@@ -144,7 +152,10 @@ async fn drop_oldest(pool: &PgPool, before: i64) -> Result<bool, StoreError> {
     run_ddl(&mut transaction, format!("drop table {name}")).await?;
     settings::set(&mut transaction, DROPPED_BELOW, &end).await?;
     transaction.commit().await?;
-    tracing::info!(partition = name, "dropped a finished partition of deliveries");
+    tracing::info!(
+        partition = name,
+        "dropped a finished partition of deliveries"
+    );
     Ok(true)
 }
 
@@ -168,7 +179,12 @@ async fn empty_default(pool: &PgPool, before: i64) -> Result<(), StoreError> {
     .rows_affected();
     if deleted > 0 {
         let below = settings::get::<i64>(&mut *transaction, DROPPED_BELOW).await?;
-        settings::set(&mut transaction, DROPPED_BELOW, &below.unwrap_or(0).max(before)).await?;
+        settings::set(
+            &mut transaction,
+            DROPPED_BELOW,
+            &below.unwrap_or(0).max(before),
+        )
+        .await?;
     }
     transaction.commit().await?;
     Ok(())

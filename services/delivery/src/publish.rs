@@ -59,7 +59,12 @@ pub(crate) async fn publish(delivery: &Delivery, rows: &[Due]) -> Vec<(i64, i64)
         if refused.is_empty() {
             tracing::warn!(%error, "deliveries could not be queued again yet");
         }
-        if let Message::Deliver { activity_id, inbox_ids, .. } = message {
+        if let Message::Deliver {
+            activity_id,
+            inbox_ids,
+            ..
+        } = message
+        {
             refused.extend(inbox_ids.iter().map(|inbox_id| (*activity_id, *inbox_id)));
         }
     }
@@ -89,7 +94,12 @@ mod tests {
                 other => panic!("{other:?}"),
             })
             .collect();
-        let expected = [(Lane::Now, 1), (Lane::Bulk, 100), (Lane::Bulk, 50), (Lane::Bulk, 1)];
+        let expected = [
+            (Lane::Now, 1),
+            (Lane::Bulk, 100),
+            (Lane::Bulk, 50),
+            (Lane::Bulk, 1),
+        ];
         assert_eq!(sizes, expected);
     }
 }

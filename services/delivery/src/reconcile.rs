@@ -17,7 +17,10 @@ pub(crate) async fn run(delivery: &Delivery, stop: &Stop) {
     let interval = delivery.options.reconcile_interval;
     let share = (ROWS_PER_MINUTE * interval.as_secs_f64() / 60.0).ceil() as i64;
     // Spread over replicas, and not before the first consumers have had their chance.
-    while stop.sleep(interval.mul_f64(0.75 + 0.5 * rand::random::<f64>())).await {
+    while stop
+        .sleep(interval.mul_f64(0.75 + 0.5 * rand::random::<f64>()))
+        .await
+    {
         if let Err(error) = round(delivery, share.max(1)).await {
             tracing::warn!(%error, "queued deliveries cannot be reconciled yet");
         }
@@ -39,7 +42,10 @@ async fn round(delivery: &Delivery, limit: i64) -> Result<(), StoreError> {
     let republished = rows.len() - refused.len();
     REPUBLISHED.inc_by(republished as u64);
     // What the queue refused stays queued and is taken again after its next interval.
-    tracing::warn!(republished, "deliveries whose message was gone were published again");
+    tracing::warn!(
+        republished,
+        "deliveries whose message was gone were published again"
+    );
     Ok(())
 }
 

@@ -7,9 +7,7 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderValue, Method, header};
 use moka::future::Cache;
 use sqlx::PgPool;
-use tidegate_federation::signature::{
-    SignatureError, SigningKey, sign_cavage, sign_rfc9421,
-};
+use tidegate_federation::signature::{SignatureError, SigningKey, sign_cavage, sign_rfc9421};
 use tidegate_model::Clock;
 use tidegate_store::{KeyVault, StoreError, VaultError, accounts};
 use tokio::sync::Semaphore;

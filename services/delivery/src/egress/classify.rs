@@ -31,7 +31,9 @@ fn caused_by<E: Error + 'static>(error: &(dyn Error + 'static)) -> bool {
             return true;
         }
         // An I/O error hides what it wraps: its source is the source of that.
-        let wrapped = current.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        let wrapped = current
+            .downcast_ref::<io::Error>()
+            .and_then(io::Error::get_ref);
         if let Some(inner) = wrapped {
             return caused_by::<E>(inner);
         }

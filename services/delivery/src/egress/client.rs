@@ -34,9 +34,9 @@ const IDLE_TIME: Duration = Duration::from_secs(50);
 
 /// A request to send once.
 #[derive(Debug, Clone)]
-pub struct Outbound {
+struct Outbound {
     /// GET or POST.
-    pub method: Method,
+    method: Method,
     /// Where to.
     pub url: Url,
     /// All headers but Host, User-Agent and Accept-Encoding.
@@ -80,7 +80,10 @@ impl HttpClient {
             .redirect(Policy::none())
             .retry(reqwest::retry::never())
             .referer(false)
-            .user_agent(format!("Tidegate/{} (+{base_url})", env!("CARGO_PKG_VERSION")))
+            .user_agent(format!(
+                "Tidegate/{} (+{base_url})",
+                env!("CARGO_PKG_VERSION")
+            ))
             .connect_timeout(options.connect_timeout)
             .timeout(options.total_timeout)
             .pool_max_idle_per_host(IDLE_PER_HOST)
@@ -155,7 +158,12 @@ impl HttpClient {
     }
 
     /// Sends a POST. The status is the outcome: what its body does no longer matters.
-    pub async fn post(&self, url: Url, headers: HeaderMap, body: Bytes) -> Result<Answer, EgressError> {
+    pub async fn post(
+        &self,
+        url: Url,
+        headers: HeaderMap,
+        body: Bytes,
+    ) -> Result<Answer, EgressError> {
         let outbound = Outbound {
             method: Method::POST,
             url,
@@ -216,12 +224,29 @@ mod tests {
     fn literal_private_addresses_are_refused_in_every_spelling() {
         let client = client(EgressOptions::default());
         for host in [
-            "127.0.0.1", "127.1", "2130706433", "0x7f.1", "017700000001", "0", "[::1]", "[::]",
-            "[::ffff:127.0.0.1]", "169.254.169.254", "10.0.0.1", "[fe80::1]", "[fc00::1]",
-            "[2002:7f00:1::]", "[64:ff9b::7f00:1]", "１２７.0.0.1",
+            "127.0.0.1",
+            "127.1",
+            "2130706433",
+            "0x7f.1",
+            "017700000001",
+            "0",
+            "[::1]",
+            "[::]",
+            "[::ffff:127.0.0.1]",
+            "169.254.169.254",
+            "10.0.0.1",
+            "[fe80::1]",
+            "[fc00::1]",
+            "[2002:7f00:1::]",
+            "[64:ff9b::7f00:1]",
+            "１２７.0.0.1",
         ] {
             let url = format!("https://{host}/inbox");
-            assert_eq!(check(&client, &url), Err(EgressError::BlockedAddress), "{host}");
+            assert_eq!(
+                check(&client, &url),
+                Err(EgressError::BlockedAddress),
+                "{host}"
+            );
         }
         assert_eq!(check(&client, "https://8.8.8.8/"), Ok(()));
     }
@@ -230,22 +255,38 @@ mod tests {
     fn only_http_schemes_without_user_info_are_requested() {
         let client = client(EgressOptions::default());
         for url in [
-            "http://a.test/", "file:///etc/passwd", "gopher://a.test/", "data:text/plain,x",
-            "https://user@a.test/", "https://user:word@a.test/",
+            "http://a.test/",
+            "file:///etc/passwd",
+            "gopher://a.test/",
+            "data:text/plain,x",
+            "https://user@a.test/",
+            "https://user:word@a.test/",
         ] {
-            assert!(matches!(check(&client, url), Err(EgressError::BadUrl(_))), "{url}");
+            assert!(
+                matches!(check(&client, url), Err(EgressError::BadUrl(_))),
+                "{url}"
+            );
         }
     }
 
     #[test]
     fn a_mapped_name_opens_one_port_only() {
         let client = client(EgressOptions {
-            host_map: vec![("sim.test".to_owned(), "127.0.0.1:4000".parse().expect("an address"))],
+            host_map: vec![(
+                "sim.test".to_owned(),
+                "127.0.0.1:4000".parse().expect("an address"),
+            )],
             ..EgressOptions::default()
         });
         assert_eq!(check(&client, "https://a.sim.test/"), Ok(()));
         assert_eq!(check(&client, "https://a.sim.test:4000/"), Ok(()));
-        assert_eq!(check(&client, "https://a.sim.test:6379/"), Err(EgressError::BlockedAddress));
-        assert_eq!(check(&client, "https://127.0.0.1:4000/"), Err(EgressError::BlockedAddress));
+        assert_eq!(
+            check(&client, "https://a.sim.test:6379/"),
+            Err(EgressError::BlockedAddress)
+        );
+        assert_eq!(
+            check(&client, "https://127.0.0.1:4000/"),
+            Err(EgressError::BlockedAddress)
+        );
     }
 }

@@ -53,8 +53,14 @@ mod tests {
     #[test]
     fn what_an_upload_could_be_served_as_is_refused() {
         for text in [
-            "", "application/json", "text/plain", "application/octet-stream", "text/html",
-            "application/ld+json", "application/activity+jsonx", "application/activity",
+            "",
+            "application/json",
+            "text/plain",
+            "application/octet-stream",
+            "text/html",
+            "application/ld+json",
+            "application/activity+jsonx",
+            "application/activity",
             "application/ld+json; profile=\"https://www.w3.org/ns/activitystreamsx\"",
             "application/ld+json; x=\"https://www.w3.org/ns/activitystreams\"",
             "text/plain; x=application/activity+json",

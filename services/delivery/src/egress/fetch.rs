@@ -99,8 +99,15 @@ impl Fetcher {
         Err(EgressError::Redirect("too many"))
     }
 
-    async fn hop(&self, url: &Url, accept: &'static str, sign: bool) -> Result<Answer, EgressError> {
-        let first = self.once(url, accept, sign.then_some(Scheme::Cavage)).await?;
+    async fn hop(
+        &self,
+        url: &Url,
+        accept: &'static str,
+        sign: bool,
+    ) -> Result<Answer, EgressError> {
+        let first = self
+            .once(url, accept, sign.then_some(Scheme::Cavage))
+            .await?;
         if sign && first.status == StatusCode::UNAUTHORIZED {
             return self.once(url, accept, Some(Scheme::Rfc9421)).await;
         }
@@ -194,20 +201,42 @@ mod tests {
 
     #[test]
     fn a_redirect_never_leaves_https() {
-        for to in ["http://a.test/", "file:///etc/passwd", "gopher://a.test/", "data:,x", ""] {
+        for to in [
+            "http://a.test/",
+            "file:///etc/passwd",
+            "gopher://a.test/",
+            "data:,x",
+            "",
+        ] {
             let got = hop("https://a.test/x", to);
-            assert!(matches!(got, Err(EgressError::Redirect(_))) || to.is_empty(), "{to}: {got:?}");
+            assert!(
+                matches!(got, Err(EgressError::Redirect(_))) || to.is_empty(),
+                "{to}: {got:?}"
+            );
         }
         assert_eq!(hop("https://a.test/x", "/y#z"), Ok(url("https://a.test/y")));
-        assert_eq!(hop("https://a.test/x", "//b.test/y"), Ok(url("https://b.test/y")));
+        assert_eq!(
+            hop("https://a.test/x", "//b.test/y"),
+            Ok(url("https://b.test/y"))
+        );
     }
 
     #[test]
     fn an_id_of_another_origin_is_refused() {
         let at = url("https://a.test/users/bob");
-        for id in ["https://b.test/users/bob", "http://a.test/users/bob", "https://a.test:8443/x", "x", ""] {
+        for id in [
+            "https://b.test/users/bob",
+            "http://a.test/users/bob",
+            "https://a.test:8443/x",
+            "x",
+            "",
+        ] {
             let body = serde_json::json!({ "id": id }).to_string();
-            assert_eq!(id_of(body.as_bytes(), &at), Err(EgressError::WrongId), "{id}");
+            assert_eq!(
+                id_of(body.as_bytes(), &at),
+                Err(EgressError::WrongId),
+                "{id}"
+            );
         }
         assert_eq!(id_of(b"[]", &at), Err(EgressError::Malformed));
         assert_eq!(id_of(br#"{"id":"https://A.test/users/bob"}"#, &at), Ok(at));

@@ -11,8 +11,8 @@ mod options;
 mod owner;
 mod resolver;
 mod tls;
-mod webfinger;
 mod wayout;
+mod webfinger;
 
 pub use addresses::is_global_unicast;
 pub use client::{Answer, HttpClient};

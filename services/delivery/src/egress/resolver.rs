@@ -122,7 +122,12 @@ pub(super) struct HostMap(Vec<(String, SocketAddr)>);
 impl HostMap {
     pub(super) fn new(entries: &[(String, SocketAddr)]) -> Self {
         let clean = |suffix: &str| suffix.trim_start_matches('.').to_ascii_lowercase();
-        Self(entries.iter().map(|(suffix, to)| (clean(suffix), *to)).collect())
+        Self(
+            entries
+                .iter()
+                .map(|(suffix, to)| (clean(suffix), *to))
+                .collect(),
+        )
     }
 
     /// Where `name` leads, if it is one of these names or below one.
@@ -149,7 +154,10 @@ mod tests {
     }
 
     async fn resolve(answer: &[&str]) -> Result<Vec<IpAddr>, String> {
-        let answer: Vec<IpAddr> = answer.iter().map(|text| text.parse().expect("an address")).collect();
+        let answer: Vec<IpAddr> = answer
+            .iter()
+            .map(|text| text.parse().expect("an address"))
+            .collect();
         let lookup = Lookup::new(move |_| {
             let answer = answer.clone();
             Box::pin(async move { Ok(answer) })
@@ -169,7 +177,10 @@ mod tests {
 
     #[tokio::test]
     async fn an_answer_without_a_public_address_is_blocked() {
-        assert_eq!(resolve(&["10.0.0.1", "::ffff:127.0.0.1"]).await, Err(Blocked.to_string()));
+        assert_eq!(
+            resolve(&["10.0.0.1", "::ffff:127.0.0.1"]).await,
+            Err(Blocked.to_string())
+        );
     }
 
     #[tokio::test]

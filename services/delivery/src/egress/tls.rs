@@ -18,8 +18,9 @@ pub(super) fn client_config(extra_ca_files: &[PathBuf]) -> anyhow::Result<Client
     }
     roots.add_parsable_certificates(native.certs);
     for file in extra_ca_files {
-        add_file(&mut roots, file)
-            .with_context(|| format!("reading the certificate authorities in {}", file.display()))?;
+        add_file(&mut roots, file).with_context(|| {
+            format!("reading the certificate authorities in {}", file.display())
+        })?;
     }
     if roots.is_empty() {
         tracing::warn!(

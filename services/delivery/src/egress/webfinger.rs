@@ -6,9 +6,9 @@ use serde::Deserialize;
 use tidegate_model::canonical_host;
 use url::Url;
 
+use super::EgressError;
 use super::content_type::is_activity_type;
 use super::fetch::{Document, Fetcher};
-use super::EgressError;
 
 /// What we ask WebFinger for.
 const ACCEPT_JRD: &str = "application/jrd+json, application/json";
@@ -168,7 +168,12 @@ mod tests {
 
     #[test]
     fn handles_are_read_in_every_usual_spelling() {
-        for text in ["bob@p.test", "@bob@p.test", "acct:bob@P.test", "bob@p.test."] {
+        for text in [
+            "bob@p.test",
+            "@bob@p.test",
+            "acct:bob@P.test",
+            "bob@p.test.",
+        ] {
             assert_eq!(Handle::parse(text).expect("a handle").text(), "bob@p.test");
         }
     }
@@ -176,8 +181,18 @@ mod tests {
     #[test]
     fn what_is_no_handle_is_refused() {
         for text in [
-            "", "bob", "@bob", "bob@", "@p.test", "bob@p.test:8080", "bob@a@b.test", "b b@p.test",
-            "b/../x@p.test", "bob@p.test/x", "bob@p.test?x", "bob@p.test%00.e.test",
+            "",
+            "bob",
+            "@bob",
+            "bob@",
+            "@p.test",
+            "bob@p.test:8080",
+            "bob@a@b.test",
+            "b b@p.test",
+            "b/../x@p.test",
+            "bob@p.test/x",
+            "bob@p.test?x",
+            "bob@p.test%00.e.test",
         ] {
             assert!(Handle::parse(text).is_err(), "{text}");
         }

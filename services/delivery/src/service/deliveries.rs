@@ -50,7 +50,10 @@ impl proto::deliveries_server::Deliveries for DeliveriesService {
             None
         } else {
             let host = canonical_host(&request.host).map_err(|error| {
-                Status::from(ServiceError::new(ErrorCode::InvalidArgument, error.to_string()))
+                Status::from(ServiceError::new(
+                    ErrorCode::InvalidArgument,
+                    error.to_string(),
+                ))
             })?;
             Some(host)
         };

@@ -1,16 +1,12 @@
 //! `tidegate.delivery.v1.Egress`.
 
-use tidegate_proto::ServiceError;
 use tidegate_proto::delivery::v1 as proto;
+use tidegate_proto::{EGRESS_CLASS, ServiceError};
 use tonic::metadata::MetadataValue;
 use tonic::{Request, Response, Status};
 
 use crate::egress::{Document, EgressError, WayOut};
 use crate::metrics::FETCHES;
-
-/// The metadata key under which the class of an error travels (`gone`, `wrong_id`, ...): callers
-/// tell by it what one code covers.
-pub const CLASS_KEY: &str = "tidegate-egress-class";
 
 /// Answers other roles' questions about remote servers. A caller's deadline ends the work.
 #[derive(Clone)]
@@ -75,7 +71,7 @@ fn counted<T>(kind: &str, result: Result<T, EgressError>) -> Result<T, Status> {
         let mut status = Status::from(ServiceError::from(error));
         status
             .metadata_mut()
-            .insert(CLASS_KEY, MetadataValue::from_static(class));
+            .insert(EGRESS_CLASS, MetadataValue::from_static(class));
         status
     })
 }

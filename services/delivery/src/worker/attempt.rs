@@ -112,7 +112,10 @@ impl Sender {
                 return Ok(Err(EgressError::Signing));
             }
         };
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(ACTIVITY_JSON));
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static(ACTIVITY_JSON),
+        );
         let under_way = UnderWay::start(lane);
         let result = self
             .client

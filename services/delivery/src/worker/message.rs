@@ -70,7 +70,11 @@ impl Workshop {
         let Some(activity) = activity else {
             return self.without_activity(activity_id, &inbox_ids).await;
         };
-        let snapshots = Arc::new(Snapshots::new(self.pool.clone(), activity_id, inbox_ids.clone()));
+        let snapshots = Arc::new(Snapshots::new(
+            self.pool.clone(),
+            activity_id,
+            inbox_ids.clone(),
+        ));
         let Ok(first) = snapshots.fresh().await else {
             return Done::Again;
         };
@@ -83,7 +87,8 @@ impl Workshop {
             let Some(held) = self.in_hand.take(activity_id, inbox_id) else {
                 continue;
             };
-            let (shop, activity, snapshots) = (self.clone(), Arc::clone(&activity), Arc::clone(&snapshots));
+            let (shop, activity, snapshots) =
+                (self.clone(), Arc::clone(&activity), Arc::clone(&snapshots));
             let host = row.host.clone();
             rows.spawn(async move {
                 let _held = held;
@@ -116,7 +121,11 @@ impl Workshop {
             Some(Ok(Ok(None))) => return true,
             Some(Err(error)) if error.is_panic() => {
                 PANICS.inc();
-                tracing::error!(activity.id, inbox_id, "a panic while delivering; the row is dead");
+                tracing::error!(
+                    activity.id,
+                    inbox_id,
+                    "a panic while delivering; the row is dead"
+                );
                 (dead("poison"), None)
             }
             _ => return false,
@@ -148,7 +157,10 @@ impl Workshop {
         snapshots: &Snapshots,
     ) -> Result<Option<(Outcome, Option<(Scheme, bool)>)>, Left> {
         let Some(_window) = self.windows.enter(host).await else {
-            let after = self.options.slow_delay.mul_f64(1.0 + 2.0 * rand::random::<f64>());
+            let after = self
+                .options
+                .slow_delay
+                .mul_f64(1.0 + 2.0 * rand::random::<f64>());
             return Ok(Some((parked("slow", after), None)));
         };
         let _post = self.posts.acquire().await.map_err(|_| Left)?;
@@ -174,7 +186,10 @@ impl Workshop {
 
     /// Rows whose activity is gone are nobody's: dead, so that they are seen.
     async fn without_activity(&self, activity_id: i64, inbox_ids: &[i64]) -> Done {
-        tracing::error!(activity_id, "a message names an activity that does not exist");
+        tracing::error!(
+            activity_id,
+            "a message names an activity that does not exist"
+        );
         let mut done = Done::Ack;
         for inbox_id in inbox_ids {
             let record = Record {

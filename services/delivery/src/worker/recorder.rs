@@ -151,11 +151,27 @@ impl Writer {
         let released = sqlx::query_scalar(WRITE)
             .bind(&activities)
             .bind(column(|row| row.inbox_id))
-            .bind(rows().map(|row| row.outcome.fate.state()).collect::<Vec<_>>())
-            .bind(rows().map(|row| row.outcome.fate.reason()).collect::<Vec<_>>())
-            .bind(rows().map(|row| i32::from(row.outcome.attempted)).collect::<Vec<_>>())
+            .bind(
+                rows()
+                    .map(|row| row.outcome.fate.state())
+                    .collect::<Vec<_>>(),
+            )
+            .bind(
+                rows()
+                    .map(|row| row.outcome.fate.reason())
+                    .collect::<Vec<_>>(),
+            )
+            .bind(
+                rows()
+                    .map(|row| i32::from(row.outcome.attempted))
+                    .collect::<Vec<_>>(),
+            )
             .bind(after.collect::<Vec<_>>())
-            .bind(rows().map(|row| row.outcome.status.map(i32::from)).collect::<Vec<_>>())
+            .bind(
+                rows()
+                    .map(|row| row.outcome.status.map(i32::from))
+                    .collect::<Vec<_>>(),
+            )
             .bind(rows().map(|row| row.outcome.error).collect::<Vec<_>>())
             .bind(activities.first())
             .bind(activities.last())

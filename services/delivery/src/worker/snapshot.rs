@@ -109,7 +109,8 @@ select d.inbox_id, i.url, d.host, d.state, d.attempts,
                        select 1 from accounts r
                        join blocks b on (b.account_id = r.id and b.target_id = a.account_id)
                                      or (b.account_id = a.account_id and b.target_id = r.id)
-                       where r.inbox_url = i.url and r.domain is not null)
+                       where r.inbox_url = i.url and r.domain is not null
+                         and r.shared_inbox_url is null)
                    then 'blocked'
                when s.visibility in ('private', 'direct') and not a.to_earlier_recipients
                     and not exists (

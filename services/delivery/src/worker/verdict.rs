@@ -39,9 +39,16 @@ pub(crate) struct Outcome {
 pub(crate) enum Fate {
     Delivered,
     /// Tried again after this, or looked at again when it waits for its turn.
-    Parked { reason: String, after: Duration },
-    Dead { reason: String },
-    Cancelled { reason: String },
+    Parked {
+        reason: String,
+        after: Duration,
+    },
+    Dead {
+        reason: String,
+    },
+    Cancelled {
+        reason: String,
+    },
 }
 
 impl Fate {
@@ -81,7 +88,10 @@ impl Outcome {
 /// `jitter` in 0..1 spreads the waits over a fifth either way.
 pub(crate) fn judge(reply: &Reply, attempts: u32, ladder: &[Duration], jitter: f64) -> Outcome {
     let (fate, status, error) = match reply {
-        Reply::Answered { status, retry_after } => {
+        Reply::Answered {
+            status,
+            retry_after,
+        } => {
             let fate = match status {
                 200..=299 => Fate::Delivered,
                 // Ours may be the fault (clock, key), or theirs for a moment: tried again.
@@ -121,7 +131,13 @@ fn later(
     ladder: &[Duration],
     jitter: f64,
 ) -> Fate {
-    step(format!("status_{status}"), retry_after, attempts, ladder, jitter)
+    step(
+        format!("status_{status}"),
+        retry_after,
+        attempts,
+        ladder,
+        jitter,
+    )
 }
 
 fn step(
@@ -173,7 +189,11 @@ mod tests {
     fn most_4xx_are_final() {
         for status in [400, 402, 403, 404, 405, 410, 413, 422, 451] {
             let reason = format!("status_{status}");
-            assert_eq!(judged(&answered(status), 1), Fate::Dead { reason }, "{status}");
+            assert_eq!(
+                judged(&answered(status), 1),
+                Fate::Dead { reason },
+                "{status}"
+            );
         }
     }
 
@@ -183,7 +203,13 @@ mod tests {
             for (n, step) in RETRY_LADDER.iter().enumerate() {
                 let fate = judged(&answered(status), n as u32 + 1);
                 let reason = format!("status_{status}");
-                assert_eq!(fate, Fate::Parked { reason, after: *step });
+                assert_eq!(
+                    fate,
+                    Fate::Parked {
+                        reason,
+                        after: *step
+                    }
+                );
             }
             let reason = "exhausted".to_owned();
             assert_eq!(judged(&answered(status), 7), Fate::Dead { reason });
@@ -192,7 +218,12 @@ mod tests {
 
     #[test]
     fn network_errors_are_tried_again_and_blocked_addresses_never() {
-        for error in [EgressError::Timeout, EgressError::Connect, EgressError::Dns, EgressError::Tls] {
+        for error in [
+            EgressError::Timeout,
+            EgressError::Connect,
+            EgressError::Dns,
+            EgressError::Tls,
+        ] {
             let fate = judged(&Reply::Failed(error), 1);
             assert!(matches!(fate, Fate::Parked { .. }), "{fate:?}");
         }

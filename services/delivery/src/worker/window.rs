@@ -98,6 +98,9 @@ mod tests {
         let windows = Windows::new(1, 8, Duration::from_secs(3));
         let _held = windows.enter("a.test").await;
         assert!(windows.enter("a.test").await.is_none());
-        assert!(windows.enter("a.test").await.is_none(), "the count of the waiting went down");
+        assert!(
+            windows.enter("a.test").await.is_none(),
+            "the count of the waiting went down"
+        );
     }
 }

@@ -1,0 +1,204 @@
+//! Attacks C1, C3, C4 and E7: where nothing may go, nothing goes.
+
+mod common;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use common::{Plan, Rig};
+use tidegate_delivery::{DeliveryOptions, EgressError, EgressOptions, HttpClient, Lookup};
+use tokio::net::TcpListener;
+use url::Url;
+
+/// Counts connections to every reachable address of this machine on one port.
+async fn trap() -> (u16, Arc<AtomicUsize>) {
+    let seen = Arc::new(AtomicUsize::new(0));
+    let any = TcpListener::bind("[::]:0").await.expect("a port");
+    let port = any.local_addr().expect("an address").port();
+    let counter = Arc::clone(&seen);
+    tokio::spawn(async move {
+        while any.accept().await.is_ok() {
+            counter.fetch_add(1, Ordering::SeqCst);
+        }
+    });
+    (port, seen)
+}
+
+const PRIVATE: [&str; 26] = [
+    "127.0.0.1",
+    "127.0.0.2",
+    "127.1",
+    "2130706433",
+    "0x7f000001",
+    "0.0.0.0",
+    "0",
+    "10.0.0.1",
+    "172.16.0.1",
+    "192.168.0.1",
+    "169.254.169.254",
+    "100.64.0.1",
+    "198.18.0.1",
+    "192.0.0.1",
+    "224.0.0.1",
+    "240.0.0.1",
+    "255.255.255.255",
+    "[::]",
+    "[::1]",
+    "[fe80::1]",
+    "[fc00::1]",
+    "[::ffff:127.0.0.1]",
+    "[::ffff:0.0.0.1]",
+    "[2002:7f00:1::]",
+    "[64:ff9b::7f00:1]",
+    "[3fff::1]",
+];
+
+#[tokio::test]
+async fn private_addresses_are_dead_at_once_and_nothing_connects() {
+    let (port, seen) = trap().await;
+    let rig = Rig::running().await;
+    let urls: Vec<String> = PRIVATE
+        .iter()
+        .map(|host| format!("http://{host}:{port}/inbox"))
+        .collect();
+    let inboxes: Vec<&str> = urls.iter().map(String::as_str).collect();
+    let id = rig.send(&Plan::new("Create", "k", 1, &inboxes)).await;
+    for url in &urls {
+        let row = rig.until(id, url, "dead").await;
+        assert_eq!(row.reason.as_deref(), Some("blocked_address"), "{url}");
+        assert_eq!(row.attempts, 1, "{url} is not tried again");
+    }
+    let fetch = rig.delivery();
+    for url in &urls {
+        let got = fetch.way_out().fetch_object(url).await;
+        assert_eq!(got, Err(EgressError::BlockedAddress), "{url}");
+    }
+    assert_eq!(seen.load(Ordering::SeqCst), 0, "somebody was called");
+}
+
+#[tokio::test]
+async fn localhost_by_name_is_as_private_as_by_number() {
+    let (port, seen) = trap().await;
+    let rig = Rig::running().await;
+    let url = format!("http://localhost:{port}/inbox");
+    let id = rig.send(&Plan::new("Create", "k", 1, &[&url])).await;
+    assert_eq!(
+        rig.until(id, &url, "dead").await.reason.as_deref(),
+        Some("blocked_address")
+    );
+    assert_eq!(seen.load(Ordering::SeqCst), 0);
+}
+
+/// The resolver answers with a public address first and a private one from then on, and mixes
+/// both: the address that was judged is the one that is connected to, because there is one
+/// look-up per connection and it is the guarded one.
+#[tokio::test]
+async fn a_rebinding_name_never_reaches_a_private_address() {
+    let (port, seen) = trap().await;
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&asked);
+    let lookup = Lookup::new(move |_| {
+        let turn = counter.fetch_add(1, Ordering::SeqCst);
+        Box::pin(async move {
+            let private: IpAddr = "127.0.0.1".parse().expect("an address");
+            // Nobody listens in the documentation networks; here one of them is allowed, so
+            // that the first answer counts as public without leaving this machine.
+            let public: IpAddr = "127.0.99.1".parse().expect("an address");
+            Ok(if turn % 2 == 0 {
+                vec![public]
+            } else {
+                vec![private]
+            })
+        })
+    });
+    let client = HttpClient::new(
+        EgressOptions {
+            allow_plain_http: true,
+            allow_networks: vec!["127.0.99.0/24".parse().expect("a network")],
+            lookup,
+            ..EgressOptions::default()
+        },
+        "http://us.test",
+    )
+    .expect("a client");
+    let url = Url::parse(&format!("http://rebind.test:{port}/")).expect("a URL");
+    let mut blocked = 0;
+    for _ in 0..6 {
+        let before = seen.load(Ordering::SeqCst);
+        let turn = asked.load(Ordering::SeqCst);
+        let got = tokio::time::timeout(
+            std::time::Duration::from_millis(500),
+            client.get(url.clone(), http::HeaderMap::new()),
+        )
+        .await;
+        assert_eq!(
+            asked.load(Ordering::SeqCst),
+            turn + 1,
+            "one look-up per connection"
+        );
+        if turn % 2 == 1 {
+            assert_eq!(
+                got.expect("at once").err(),
+                Some(EgressError::BlockedAddress)
+            );
+            assert_eq!(
+                seen.load(Ordering::SeqCst),
+                before,
+                "a private address was called"
+            );
+            blocked += 1;
+        }
+    }
+    assert_eq!(blocked, 3);
+}
+
+#[tokio::test]
+async fn plain_http_and_private_networks_are_refused_by_default() {
+    let client =
+        HttpClient::new(DeliveryOptions::default().egress, "https://us.test").expect("a client");
+    for url in ["http://a.test/", "https://127.0.0.1/", "https://[::1]/"] {
+        let url = Url::parse(url).expect("a URL");
+        assert!(client.check(&url).is_err(), "{url}");
+    }
+}
+
+/// E7: inbox URLs are data from end to end.
+#[tokio::test]
+async fn hostile_inbox_urls_do_nothing_but_fail() {
+    let rig = Rig::running().await;
+    rig.sim.add_actor("a.sim.test", "bob", false);
+    let honest = "http://a.sim.test/users/bob/inbox";
+    let hostile = [
+        "http://a.sim.test/x'); drop table deliveries; --",
+        "http://a.sim.test/x' or '1'='1",
+        "http://a.sim.test/\"quoted\"\\x00",
+        "http://a.sim.test/x\r\nX-Injected: 1",
+        "http://evil.sim.test@127.0.0.1/",
+        "javascript:alert(1)",
+        "not a url at all",
+        "http://",
+        "http://a.sim.test/%00%0d%0aHost:%20x",
+        "http://a.sim.test/{}$1\u{202e}",
+    ];
+    let mut inboxes: Vec<&str> = hostile.to_vec();
+    inboxes.push(honest);
+    let id = rig.send(&Plan::new("Create", "k", 1, &inboxes)).await;
+    rig.until(id, honest, "delivered").await;
+    for url in hostile {
+        let row = rig.until(id, url, "dead").await;
+        assert!(row.reason.is_some(), "{url}: {row:?}");
+    }
+    let rows: i64 = sqlx::query_scalar("select count(*) from deliveries")
+        .fetch_one(rig.pool())
+        .await
+        .expect("the table is there");
+    assert_eq!(rows, 11);
+    let injected = rig
+        .sim
+        .ledger()
+        .received(|entry| entry.headers.contains_key("x-injected"));
+    assert!(injected.is_empty());
+    let metrics = String::from_utf8(tidegate_telemetry::render()).expect("text");
+    assert!(!metrics.contains("sim.test"), "a host became a label");
+}

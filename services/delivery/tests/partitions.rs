@@ -1,0 +1,119 @@
+//! The days of `deliveries`.
+
+mod common;
+
+use std::time::Duration;
+
+use common::{Plan, Rig};
+use sqlx::PgPool;
+use tidegate_delivery::{maintain_partitions, verify};
+use time::OffsetDateTime;
+
+const A: &str = "http://a.sim.test/users/bob/inbox";
+const KEEP: Duration = Duration::from_secs(9 * 24 * 60 * 60);
+
+async fn partitions(pool: &PgPool) -> Vec<String> {
+    sqlx::query_scalar(
+        "select c.relname::text from pg_inherits i join pg_class c on c.oid = i.inhrelid
+         where i.inhparent = 'deliveries'::regclass and c.relname <> 'deliveries_default'
+         order by 1",
+    )
+    .fetch_all(pool)
+    .await
+    .expect("partitions")
+}
+
+async fn holding(pool: &PgPool, activity_id: i64) -> String {
+    sqlx::query_scalar("select tableoid::regclass::text from deliveries where activity_id = $1")
+        .bind(activity_id)
+        .fetch_one(pool)
+        .await
+        .expect("a row")
+}
+
+#[tokio::test]
+async fn days_are_made_in_advance_and_rows_go_there() {
+    let rig = Rig::new().await;
+    let now = OffsetDateTime::now_utc();
+    for _ in 0..2 {
+        maintain_partitions(rig.pool(), now, KEEP)
+            .await
+            .expect("made");
+        assert_eq!(partitions(rig.pool()).await.len(), 4);
+    }
+    let id = rig.plan(&Plan::new("Create", "k", 1, &[A])).await;
+    assert_ne!(holding(rig.pool(), id).await, "deliveries_default");
+}
+
+#[tokio::test]
+async fn a_day_whose_rows_are_in_the_default_already_stays_there() {
+    let rig = Rig::new().await;
+    let id = rig.plan(&Plan::new("Create", "k", 1, &[A])).await;
+    maintain_partitions(rig.pool(), OffsetDateTime::now_utc(), KEEP)
+        .await
+        .expect("made");
+    assert_eq!(
+        partitions(rig.pool()).await.len(),
+        3,
+        "today stays with the default"
+    );
+    assert_eq!(holding(rig.pool(), id).await, "deliveries_default");
+}
+
+#[tokio::test]
+async fn a_day_is_dropped_when_it_is_old_and_nothing_in_it_moves() {
+    let rig = Rig::new().await;
+    let now = OffsetDateTime::now_utc();
+    maintain_partitions(rig.pool(), now, KEEP)
+        .await
+        .expect("made");
+    let id = rig.plan(&Plan::new("Create", "k", 1, &[A])).await;
+    let later = now + KEEP + Duration::from_secs(2 * 24 * 60 * 60);
+    maintain_partitions(rig.pool(), later, KEEP)
+        .await
+        .expect("looked after");
+    assert_ne!(
+        holding(rig.pool(), id).await,
+        "",
+        "a queued row keeps its day"
+    );
+    sqlx::query("update deliveries set state = 'delivered' where activity_id = $1")
+        .bind(id)
+        .execute(rig.pool())
+        .await
+        .expect("delivered");
+    maintain_partitions(rig.pool(), later, KEEP)
+        .await
+        .expect("dropped");
+    let left: i64 = sqlx::query_scalar("select count(*) from deliveries")
+        .fetch_one(rig.pool())
+        .await
+        .expect("a count");
+    assert_eq!(left, 0);
+    let books = verify(rig.pool()).await.expect("books");
+    assert!(
+        books.is_clean(),
+        "what was dropped is not missed: {books:?}"
+    );
+}
+
+#[tokio::test]
+async fn what_is_old_and_finished_in_the_default_is_deleted() {
+    let rig = Rig::new().await;
+    let id = rig.plan(&Plan::new("Create", "k", 1, &[A])).await;
+    sqlx::query("update deliveries set state = 'dead' where activity_id = $1")
+        .bind(id)
+        .execute(rig.pool())
+        .await
+        .expect("dead");
+    let later = OffsetDateTime::now_utc() + KEEP + Duration::from_secs(60);
+    maintain_partitions(rig.pool(), later, KEEP)
+        .await
+        .expect("deleted");
+    let left: i64 = sqlx::query_scalar("select count(*) from deliveries")
+        .fetch_one(rig.pool())
+        .await
+        .expect("a count");
+    assert_eq!(left, 0);
+    assert!(verify(rig.pool()).await.expect("books").is_clean());
+}
