@@ -105,10 +105,14 @@ pub(super) fn fill_in(config: &mut Config) -> anyhow::Result<()> {
 
 fn generated(folder: &Path, name: &str) -> anyhow::Result<String> {
     let path = folder.join(name);
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(folder)
+    // Only this folder is closed: the private PostgreSQL may have to pass through the one above.
+    folder
+        .parent()
+        .map_or(Ok(()), std::fs::create_dir_all)
+        .and_then(|()| match DirBuilder::new().mode(0o700).create(folder) {
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+            other => other,
+        })
         .with_context(|| format!("the folder {} cannot be made", folder.display()))?;
     // Written under another name and linked into place, so that of two processes that start
     // together one wins and neither ever sees half a secret.

@@ -90,6 +90,10 @@ impl Cluster {
             "creating the private PostgreSQL");
         std::fs::create_dir_all(&self.home)
             .with_context(|| format!("{} cannot be made", self.home.display()))?;
+        if self.home.starts_with(SHARED_HOME) {
+            // Whatever our umask: others may pass through, not look.
+            std::fs::set_permissions(SHARED_HOME, std::fs::Permissions::from_mode(0o711))?;
+        }
         owner.give(&self.home)?;
         let draft = self.home.join("data.new");
         if draft.exists() {

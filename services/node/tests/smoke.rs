@@ -1,0 +1,254 @@
+//! The binary as an operator starts it: with nothing set up, killed, stopped, misconfigured.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+/// A first start creates a database cluster, on a machine that may be busy with other tests.
+const START_LIMIT: Duration = Duration::from_secs(90);
+
+/// Somewhere that the user of the private PostgreSQL reaches too.
+fn folder() -> tempfile::TempDir {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::tempdir().expect("a folder");
+    std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).expect("opened");
+    dir
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0")
+        .and_then(|listener| listener.local_addr())
+        .expect("a free port")
+        .port()
+}
+
+fn tidegate(dir: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
+    command
+        .current_dir(dir)
+        .env("TIDEGATE_DATA_DIR", dir.join("data"))
+        .env("TIDEGATE_EGRESS__HOST_MAP", "");
+    command
+}
+
+fn output(command: &mut Command) -> (Output, String) {
+    let output = command.output().expect("runs");
+    let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
+    text.push_str(&String::from_utf8_lossy(&output.stderr));
+    (output, text)
+}
+
+/// Status and body; `None` when nobody answers.
+fn get(port: u16, path: &str) -> Option<(u16, String)> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
+    write!(
+        stream,
+        "GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"
+    )
+    .ok()?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text).ok()?;
+    let status = text.split(' ').nth(1)?.parse().ok()?;
+    Some((status, text))
+}
+
+struct Running {
+    child: Child,
+    http: u16,
+    metrics: u16,
+}
+
+impl Running {
+    fn start(dir: &Path) -> Self {
+        let (http, metrics) = (free_port(), free_port());
+        let log = std::fs::File::create(dir.join(format!("log-{http}"))).expect("a log");
+        let child = tidegate(dir)
+            .arg("run")
+            .env("TIDEGATE_HTTP__LISTEN", format!("127.0.0.1:{http}"))
+            .env("TIDEGATE_METRICS__LISTEN", format!("127.0.0.1:{metrics}"))
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .expect("starts");
+        let mut running = Self {
+            child,
+            http,
+            metrics,
+        };
+        running.wait_until_ready(dir);
+        running
+    }
+
+    fn wait_until_ready(&mut self, dir: &Path) {
+        let deadline = Instant::now() + START_LIMIT;
+        loop {
+            if let Some((200, _)) = get(self.metrics, "/health/ready") {
+                return;
+            }
+            let ended = self.child.try_wait().expect("is ours");
+            let log = || std::fs::read_to_string(dir.join(format!("log-{}", self.http)));
+            assert!(ended.is_none(), "ended: {ended:?}\n{:?}", log());
+            assert!(Instant::now() < deadline, "not ready\n{:?}", log());
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(i32::try_from(self.child.id()).expect("a pid"));
+        kill(pid, signal).expect("is alive");
+    }
+
+    fn exit_code(&mut self) -> Option<i32> {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while Instant::now() < deadline {
+            if let Some(status) = self.child.try_wait().expect("is ours") {
+                return status.code();
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        panic!("does not end");
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // A failed test must leave neither the node nor its PostgreSQL behind.
+        if self.child.try_wait().is_ok_and(|status| status.is_none()) {
+            self.signal(Signal::SIGTERM);
+            let deadline = Instant::now() + Duration::from_secs(15);
+            while Instant::now() < deadline && self.child.try_wait().is_ok_and(|s| s.is_none()) {
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            let _ = self.child.kill();
+        }
+    }
+}
+
+fn postgres_pid(dir: &Path) -> Option<Pid> {
+    let file = dir.join("data/database/data/postmaster.pid");
+    let text = std::fs::read_to_string(file).ok()?;
+    Some(Pid::from_raw(text.lines().next()?.trim().parse().ok()?))
+}
+
+#[test]
+fn a_node_with_nothing_set_up_runs_survives_a_kill_and_stops_in_order() {
+    let dir = folder();
+    let mut node = Running::start(dir.path());
+    assert_eq!(get(node.http, "/health").map(|answer| answer.0), Some(200));
+    assert_eq!(
+        get(node.metrics, "/health/live").map(|answer| answer.0),
+        Some(200)
+    );
+    let (status, metrics) = get(node.metrics, "/metrics").expect("answers");
+    assert_eq!(status, 200);
+    assert!(
+        metrics.contains("tidegate_database_connections"),
+        "{metrics}"
+    );
+
+    // A command works beside the node, on the same private database.
+    let (result, text) = output(tidegate(dir.path()).args(["admin", "registrations", "closed"]));
+    assert!(result.status.success(), "{text}");
+    let (result, text) = output(tidegate(dir.path()).args([
+        "admin",
+        "account",
+        "create",
+        "--username",
+        "ada",
+        "--email",
+        "ada@example.com",
+        "--confirmed",
+    ]));
+    assert!(result.status.success(), "{text}");
+    assert!(text.contains("Password: "), "{text}");
+
+    // Another node on the same folder is told off.
+    let (result, text) = output(
+        tidegate(dir.path())
+            .arg("run")
+            .env("TIDEGATE_HTTP__LISTEN", format!("127.0.0.1:{}", node.http)),
+    );
+    assert!(!result.status.success());
+    assert!(text.contains("http.listen"), "{text}");
+
+    // Killed: the database is left behind, and the next node adopts it with everything in it.
+    node.child.kill().expect("killed");
+    node.child.wait().expect("gone");
+    let orphan = postgres_pid(dir.path()).expect("left behind");
+    let mut node = Running::start(dir.path());
+    assert_eq!(postgres_pid(dir.path()), Some(orphan), "adopted");
+    let (result, text) = output(tidegate(dir.path()).args(["admin", "status"]));
+    assert!(result.status.success(), "{text}");
+    assert!(
+        text.lines()
+            .any(|line| line.starts_with("local accounts") && line.trim_end().ends_with(" 1")),
+        "{text}"
+    );
+    let (result, text) = output(tidegate(dir.path()).args(["admin", "verify-deliveries"]));
+    assert!(result.status.success(), "{text}");
+
+    node.signal(Signal::SIGTERM);
+    assert_eq!(node.exit_code(), Some(0));
+    assert_eq!(postgres_pid(dir.path()), None, "stopped with the node");
+
+    // A command works without a node too, and leaves nothing running.
+    let (result, text) = output(tidegate(dir.path()).args(["admin", "dead-messages", "list"]));
+    assert!(result.status.success(), "{text}");
+    assert!(text.contains("0 dead messages"), "{text}");
+    assert_eq!(postgres_pid(dir.path()), None);
+}
+
+#[test]
+fn a_database_that_ends_ends_the_node_with_a_code() {
+    let dir = folder();
+    let mut node = Running::start(dir.path());
+    let postgres = postgres_pid(dir.path()).expect("runs");
+    kill(postgres, Signal::SIGQUIT).expect("is alive");
+    assert_eq!(node.exit_code(), Some(1));
+}
+
+#[test]
+fn wrong_settings_are_one_clear_error_each() {
+    let dir = folder();
+    for (flag, told) in [
+        ("http.lisen=127.0.0.1:1", "did you mean `http.listen`?"),
+        ("http.listen=nowhere", "http.listen (command line)"),
+        ("profile=staging", "profile (command line)"),
+        ("profile=production", "instance.domain is not set"),
+        ("replicas=3", "timelines.url is \"memory\""),
+        ("queue.shards=0", "queue.shards"),
+        ("rpc.token_file=/nonexistent", "rpc.token_file"),
+    ] {
+        let (result, text) = output(tidegate(dir.path()).args(["check-config", "--set", flag]));
+        assert_eq!(result.status.code(), Some(1), "{flag}");
+        assert!(text.contains(told), "{flag}: {text}");
+        assert!(!text.contains("panicked"), "{text}");
+    }
+    let (result, text) = output(tidegate(dir.path()).args(["check-config", "--role", "api"]));
+    assert!(!result.status.success());
+    assert!(text.contains("serves one process"), "{text}");
+    let (result, text) = output(tidegate(dir.path()).arg("check-config"));
+    assert!(result.status.success(), "{text}");
+}
+
+#[test]
+fn a_database_that_is_not_there_is_one_clear_error() {
+    let dir = folder();
+    let url = format!("postgres://nobody:hunter2@127.0.0.1:{}/none", free_port());
+    let (result, text) = output(
+        tidegate(dir.path())
+            .arg("run")
+            .env("TIDEGATE_DATABASE__URL", &url)
+            .env("TIDEGATE_HTTP__LISTEN", "127.0.0.1:0")
+            .env("TIDEGATE_METRICS__LISTEN", "127.0.0.1:0"),
+    );
+    assert_eq!(result.status.code(), Some(1));
+    assert!(text.contains("the database cannot be reached"), "{text}");
+    assert!(!text.contains("hunter2"), "{text}");
+}
