@@ -60,8 +60,8 @@ pub(crate) async fn remote(app: &App, handle: &str) -> ApiResult<Option<Account>
     let Some(mut actor) = answer.actor.as_ref().and_then(read_actor) else {
         return Ok(None);
     };
-    // WebFinger proved that the handle's domain speaks for this actor.
-    if let Some((username, domain)) = handle.split_once('@')
+    // Both the handle's domain and the actor's own host stand for this handle.
+    if let Some((username, domain)) = answer.handle.split_once('@')
         && username.eq_ignore_ascii_case(&actor.username)
     {
         domain.clone_into(&mut actor.domain);

@@ -1,1 +1,13 @@
-//! tests
+//! The client API through the real router, with a database per test, the table queue, timelines
+//! in process, and a delivery role that serves what the test put there.
+
+mod accounts;
+mod delivery;
+mod home;
+mod lists;
+mod posting;
+mod search;
+mod shapes;
+mod table;
+mod visibility;
+mod world;
