@@ -75,14 +75,6 @@ impl ApiError {
         )
     }
 
-    /// 401: something that anonymous visitors may not do.
-    pub(crate) fn needs_user_anonymous() -> Self {
-        Self::new(
-            StatusCode::UNAUTHORIZED,
-            "This method requires an authenticated user",
-        )
-    }
-
     /// 422: an app's own token where a person's is needed.
     pub(crate) fn needs_user() -> Self {
         Self::unprocessable("This method requires an authenticated user")

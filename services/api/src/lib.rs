@@ -7,6 +7,8 @@
 pub mod accounts_admin;
 mod auth;
 mod client;
+#[cfg(test)]
+mod coverage;
 mod error;
 mod federation;
 mod health;

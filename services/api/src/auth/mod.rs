@@ -69,11 +69,6 @@ impl MaybeUser {
         self.0.as_ref().map(User::account_id)
     }
 
-    /// The person, if there is one.
-    pub(crate) fn user(&self) -> Option<&User> {
-        self.0.as_ref()
-    }
-
     /// 403 when a token came along that holds none of `scopes`.
     pub(crate) fn require_any(&self, scopes: &[Scope]) -> ApiResult<()> {
         match &self.1 {

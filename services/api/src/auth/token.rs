@@ -56,8 +56,6 @@ pub(crate) struct Person {
     pub(crate) user_id: i64,
     /// Row of `accounts`.
     pub(crate) account_id: i64,
-    /// `user`, `moderator`, `admin` or `owner`.
-    pub(crate) role: String,
     /// Whether the address was confirmed.
     pub(crate) confirmed: bool,
     /// Whether an operator let them in, where that is asked for.
@@ -90,8 +88,6 @@ impl Person {
 /// A valid token.
 #[derive(Debug, Clone)]
 pub(crate) struct Caller {
-    /// Row of `tokens`.
-    pub(crate) token_id: i64,
     /// The app that it was issued to.
     pub(crate) app_id: i64,
     /// What it may do.
@@ -139,12 +135,10 @@ impl TokenCache {
 
 #[derive(sqlx::FromRow)]
 struct Row {
-    id: i64,
     app_id: i64,
     scopes: Vec<String>,
     user_id: Option<i64>,
     account_id: Option<i64>,
-    role: Option<String>,
     confirmed: Option<bool>,
     approved: Option<bool>,
     disabled: Option<bool>,
@@ -162,7 +156,7 @@ pub(crate) async fn caller_of(app: &App, token: &str) -> ApiResult<Arc<Caller>> 
         return Ok(caller);
     }
     let row: Option<Row> = sqlx::query_as(
-        "select t.id, t.app_id, t.scopes, u.id as user_id, u.account_id, u.role,
+        "select t.app_id, t.scopes, u.id as user_id, u.account_id,
                 u.confirmed_at is not null as confirmed, u.approved, u.disabled,
                 a.suspended_at is not null as suspended, u.last_active_at
          from tokens t
@@ -191,7 +185,6 @@ impl Row {
             (Some(user_id), Some(account_id)) => Some(Person {
                 user_id,
                 account_id,
-                role: self.role.unwrap_or_default(),
                 confirmed: self.confirmed.unwrap_or(false),
                 approved: self.approved.unwrap_or(false),
                 disabled: self.disabled.unwrap_or(true),
@@ -200,7 +193,6 @@ impl Row {
             _ => None,
         };
         Caller {
-            token_id: self.id,
             app_id: self.app_id,
             scopes: self.scopes,
             person,

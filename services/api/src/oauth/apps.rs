@@ -84,7 +84,6 @@ pub(super) async fn create(
         website,
         redirect_uris: redirects,
         scopes,
-        client_id: client_id.clone(),
     });
     body["client_id"] = json!(client_id);
     body["client_secret"] = json!(secret);
@@ -94,12 +93,11 @@ pub(super) async fn create(
 
 /// `GET /api/v1/apps/verify_credentials`.
 pub(super) async fn verify(State(app): State<App>, token: AppToken) -> ApiResult<Json<Value>> {
-    let found: OAuthApp = sqlx::query_as(
-        "select id, name, website, redirect_uris, scopes, client_id from apps where id = $1",
-    )
-    .bind(token.0.app_id)
-    .fetch_one(&app.deps.pool)
-    .await?;
+    let found: OAuthApp =
+        sqlx::query_as("select id, name, website, redirect_uris, scopes from apps where id = $1")
+            .bind(token.0.app_id)
+            .fetch_one(&app.deps.pool)
+            .await?;
     Ok(Json(body(&found)))
 }
 

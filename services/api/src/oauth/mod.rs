@@ -59,12 +59,10 @@ pub(crate) struct OAuthApp {
     pub(crate) redirect_uris: Vec<String>,
     /// The most that its tokens may do.
     pub(crate) scopes: Vec<String>,
-    /// Its public name.
-    pub(crate) client_id: String,
 }
 
 const COLUMNS_BY_CLIENT: &str =
-    "select id, name, website, redirect_uris, scopes, client_id from apps where client_id = $1";
+    "select id, name, website, redirect_uris, scopes from apps where client_id = $1";
 
 /// The app of this public name.
 async fn app_by_client_id(
@@ -86,7 +84,7 @@ async fn app_by_secret(
     // The secret has 256 random bits and is compared by its hash: the time that the comparison
     // takes tells nothing about the secret.
     Ok(sqlx::query_as(
-        "select id, name, website, redirect_uris, scopes, client_id from apps
+        "select id, name, website, redirect_uris, scopes from apps
          where client_id = $1 and client_secret_hash = $2",
     )
     .bind(client_id)
