@@ -86,7 +86,7 @@ async fn schema(pool: &PgPool, roles: Roles) -> anyhow::Result<()> {
 }
 
 async fn queue(config: &Config, pool: &PgPool) -> anyhow::Result<()> {
-    let queue = wiring::open_queue(config, pool)?;
+    let queue = wiring::open_queue(config, pool)?.queue;
     let queues = Queues::new(config.queue.prefix.clone(), config.queue.shards);
     queue.declare(&queues.all()).await.context(
         "does the broker of queue.url run, and may its user configure, write and read queues \

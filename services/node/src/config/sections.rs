@@ -40,6 +40,7 @@ pub(crate) struct InstanceSection {
     pub(crate) title: String,
     pub(crate) description: String,
     pub(crate) contact_email: String,
+    pub(crate) rules: Vec<String>,
 }
 
 impl InstanceSection {

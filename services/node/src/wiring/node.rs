@@ -56,7 +56,7 @@ impl Node {
         );
         bring_schema_up_to_date(&pool, roles).await?;
         let shared = Shared::open(config, &pool)?;
-        node.depend_on_stores(config, roles, &shared);
+        node.depend_on_stores(roles, &shared);
 
         let mut assembly = Assembly::new(config, roles, &shared, &mut node.roles, &mut node.base)?;
         // Health says nothing worth hiding, and orchestrators cannot send a token.
@@ -104,7 +104,7 @@ impl Node {
     }
 
     /// Readiness needs the database with our schema, and where messages are consumed the queue.
-    fn depend_on_stores(&self, config: &Config, roles: Roles, shared: &Shared) {
+    fn depend_on_stores(&self, roles: Roles, shared: &Shared) {
         let pool = shared.pool.clone();
         let database = move || {
             let pool = pool.clone();
@@ -117,16 +117,12 @@ impl Node {
         };
         self.health
             .depend_on("database", Arc::new(move || Box::pin(database())));
-        if config.queue.is_table() || !(roles.fanout || roles.delivery) {
+        let (Some(broker), true) = (shared.broker.clone(), roles.fanout || roles.delivery) else {
             return;
-        }
-        let (queue, one) = (Arc::clone(&shared.queue), [shared.queues.plan()]);
+        };
         let broker = move || {
-            let (queue, one) = (Arc::clone(&queue), one.clone());
-            async move {
-                queue.stats(&one).await?;
-                Ok(())
-            }
+            let broker = broker.clone();
+            async move { Ok(broker.check().await?) }
         };
         self.health
             .depend_on("queue", Arc::new(move || Box::pin(broker())));

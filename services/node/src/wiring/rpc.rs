@@ -59,7 +59,10 @@ pub(super) async fn serve_pipe(
     let serving = Server::builder()
         .add_routes(routes)
         .serve_with_incoming_shutdown(incoming, stop.soft.clone().cancelled_owned());
-    finish(serving, stop).await
+    finish(serving, stop.clone()).await?;
+    // A process whose roles all call elsewhere has no user of the pipe, which ends the serving.
+    stop.soft.cancelled().await;
+    Ok(())
 }
 
 impl Pipe {

@@ -10,10 +10,11 @@ use tidegate_model::{Clock, Instance, Queues};
 use tidegate_proto::delivery::v1::egress_client::EgressClient;
 use tidegate_proto::fanout::v1::timelines_client::TimelinesClient;
 use tidegate_proto::{Rpc, RpcAuth};
-use tidegate_queue::Queue;
+use tidegate_queue::{Queue, RabbitQueue};
 use tidegate_store::{KeyVault, OutboxHandle};
 use tidegate_timeline::Timelines;
 
+use super::stores::OpenQueue;
 use super::{open_queue, open_timelines, rpc};
 use crate::config::{Config, RegistrationMode};
 
@@ -22,6 +23,8 @@ use crate::config::{Config, RegistrationMode};
 pub(super) struct Shared {
     pub(super) pool: PgPool,
     pub(super) queue: Arc<dyn Queue>,
+    /// The same queue when it is a broker: it can be asked how it is.
+    pub(super) broker: Option<RabbitQueue>,
     pub(super) queues: Queues,
     pub(super) timelines: Arc<dyn Timelines>,
     pub(super) outbox: OutboxHandle,
@@ -34,8 +37,10 @@ impl Shared {
     /// Opens everything that the configuration names.
     pub(super) fn open(config: &Config, pool: &PgPool) -> anyhow::Result<Self> {
         let clock = Clock::system();
+        let OpenQueue { queue, broker } = open_queue(config, pool)?;
         Ok(Self {
-            queue: open_queue(config, pool)?,
+            queue,
+            broker,
             queues: Queues::new(config.queue.prefix.clone(), config.queue.shards),
             timelines: open_timelines(config, &clock)?,
             outbox: OutboxHandle::default(),
@@ -115,7 +120,9 @@ pub(super) fn api_options(config: &Config) -> ApiOptions {
             RegistrationMode::Invite => Registrations::Invite,
             RegistrationMode::Closed => Registrations::Closed,
         },
+        rules: config.instance.rules.clone(),
         confirm_email: config.registrations.confirm_email,
+        allow_plain_http: config.egress.allow_plain_http,
         ..ApiOptions::default()
     }
 }

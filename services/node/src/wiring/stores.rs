@@ -11,16 +11,29 @@ use tidegate_timeline::{MemoryTimelines, RedisOptions, RedisTimelines, Timelines
 
 use crate::config::Config;
 
+/// A queue, and the broker behind it if there is one.
+pub(crate) struct OpenQueue {
+    pub(crate) queue: Arc<dyn Queue>,
+    pub(crate) broker: Option<RabbitQueue>,
+}
+
 /// The queue that `queue.url` names.
-pub(crate) fn open_queue(config: &Config, pool: &PgPool) -> anyhow::Result<Arc<dyn Queue>> {
+pub(crate) fn open_queue(config: &Config, pool: &PgPool) -> anyhow::Result<OpenQueue> {
     if config.queue.is_table() {
-        return Ok(Arc::new(TableQueue::new(pool.clone())));
+        return Ok(OpenQueue {
+            queue: Arc::new(TableQueue::new(pool.clone())),
+            broker: None,
+        });
     }
     let options = RabbitOptions {
         url: config.queue.url.clone(),
         prefix: config.queue.prefix.clone(),
     };
-    Ok(Arc::new(RabbitQueue::new(&options).context("queue.url")?))
+    let broker = RabbitQueue::new(&options).context("queue.url")?;
+    Ok(OpenQueue {
+        queue: Arc::new(broker.clone()),
+        broker: Some(broker),
+    })
 }
 
 /// The timelines that `timelines.url` names.
