@@ -55,10 +55,10 @@ impl Default for DeliveryOptions {
             retry_ladder: RETRY_LADDER.to_vec(),
             replay_interval: Duration::from_secs(1),
             replay_batch: 2_000,
-            republish_after: Duration::from_secs(10 * 60),
-            republish_unpublished_after: Duration::from_secs(60),
+            republish_after: Duration::from_mins(10),
+            republish_unpublished_after: Duration::from_mins(1),
             reconcile_interval: Duration::from_secs(15),
-            keep: Duration::from_secs(7 * 24 * 60 * 60),
+            keep: Duration::from_hours(7 * 24),
         }
     }
 }

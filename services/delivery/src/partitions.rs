@@ -15,7 +15,7 @@ use crate::Delivery;
 
 /// How often partitions are looked at. Days are made three in advance, so that hours of outage
 /// do not matter.
-const INTERVAL: Duration = Duration::from_secs(60 * 60);
+const INTERVAL: Duration = Duration::from_hours(1);
 
 /// Days made in advance, beside today.
 const DAYS_AHEAD: i64 = 3;
@@ -74,7 +74,11 @@ async fn locked(
         .bind(LOCK)
         .fetch_one(&mut *transaction)
         .await?;
-    Ok(ours.then_some(transaction))
+    if ours {
+        return Ok(Some(transaction));
+    }
+    transaction.rollback().await?;
+    Ok(None)
 }
 
 /// Makes the partition of one day, unless it is there or the default partition holds rows of
@@ -99,6 +103,8 @@ async fn make(pool: &PgPool, day: Date) -> Result<(), StoreError> {
     .fetch_one(&mut *transaction)
     .await?;
     if taken {
+        // Said aloud: a transaction that is merely dropped holds its lock a moment longer.
+        transaction.rollback().await?;
         return Ok(());
     }
     // Attaching a finished table locks the parent less than making a partition in place. The
@@ -133,12 +139,13 @@ async fn drop_oldest(pool: &PgPool, before: i64) -> Result<bool, StoreError> {
     )
     .fetch_optional(&mut *transaction)
     .await?;
-    let Some((name, end)) = oldest.and_then(|name| Some((name.clone(), end_of(&name)?))) else {
+    let old = oldest
+        .and_then(|name| Some((end_of(&name)?, name)))
+        .filter(|(end, _)| *end <= before);
+    let Some((end, name)) = old else {
+        transaction.rollback().await?;
         return Ok(false);
     };
-    if end > before {
-        return Ok(false);
-    }
     let moving: bool = sqlx::query_scalar(
         "select exists (select 1 from deliveries
                         where activity_id < $1 and state in ('queued', 'parked'))",
@@ -147,6 +154,7 @@ async fn drop_oldest(pool: &PgPool, before: i64) -> Result<bool, StoreError> {
     .fetch_one(&mut *transaction)
     .await?;
     if moving {
+        transaction.rollback().await?;
         return Ok(false);
     }
     run_ddl(&mut transaction, format!("drop table {name}")).await?;

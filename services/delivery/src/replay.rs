@@ -18,7 +18,7 @@ const REFUSED_DELAY: Duration = Duration::from_secs(5);
 
 /// The longest that a row waits for its turn without looking: what goes before it may have
 /// become final in a process that died before it could say so.
-const MAX_TURN_WAIT: Duration = Duration::from_secs(10 * 60);
+const MAX_TURN_WAIT: Duration = Duration::from_mins(10);
 
 /// Looks every interval, and at once when `wake` says that rows were released.
 pub(crate) async fn run(delivery: &Delivery, wake: Arc<Notify>, stop: &Stop) {

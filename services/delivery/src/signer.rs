@@ -20,7 +20,7 @@ use crate::metrics::SIGNATURES;
 const KEPT_KEYS: u64 = 10_000;
 
 /// How long a parsed key is kept, so that a replaced key is out of use soon.
-const KEY_TIME: Duration = Duration::from_secs(10 * 60);
+const KEY_TIME: Duration = Duration::from_mins(10);
 
 /// Which of the two signature schemes a host takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -50,6 +50,7 @@ impl Scheme {
     }
 
     /// The one to try when this one was refused.
+    #[must_use]
     pub const fn other(self) -> Self {
         match self {
             Self::Cavage => Self::Rfc9421,

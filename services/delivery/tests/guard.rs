@@ -105,7 +105,7 @@ async fn a_rebinding_name_never_reaches_a_private_address() {
             // Nobody listens in the documentation networks; here one of them is allowed, so
             // that the first answer counts as public without leaving this machine.
             let public: IpAddr = "127.0.99.1".parse().expect("an address");
-            Ok(if turn % 2 == 0 {
+            Ok(if turn.is_multiple_of(2) {
                 vec![public]
             } else {
                 vec![private]
@@ -137,7 +137,7 @@ async fn a_rebinding_name_never_reaches_a_private_address() {
             turn + 1,
             "one look-up per connection"
         );
-        if turn % 2 == 1 {
+        if !turn.is_multiple_of(2) {
             assert_eq!(
                 got.expect("at once").err(),
                 Some(EgressError::BlockedAddress)
@@ -161,6 +161,25 @@ async fn plain_http_and_private_networks_are_refused_by_default() {
         let url = Url::parse(url).expect("a URL");
         assert!(client.check(&url).is_err(), "{url}");
     }
+}
+
+#[tokio::test]
+async fn a_panic_on_the_way_ends_one_row_and_nothing_else() {
+    let mut rig = Rig::new().await;
+    rig.options.egress.lookup = Lookup::new(|name| panic!("nobody expects {name}"));
+    rig.start();
+    rig.sim.add_actor("a.sim.test", "bob", false);
+    let (poison, honest) = (
+        "http://boom.test/inbox",
+        "http://a.sim.test/users/bob/inbox",
+    );
+    let id = rig
+        .send(&Plan::new("Create", "k", 1, &[poison, honest]))
+        .await;
+    let row = rig.until(id, poison, "dead").await;
+    assert_eq!(row.reason.as_deref(), Some("poison"));
+    rig.until(id, honest, "delivered").await;
+    rig.until_queue_is_empty().await;
 }
 
 /// E7: inbox URLs are data from end to end.

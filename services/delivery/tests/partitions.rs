@@ -10,7 +10,7 @@ use tidegate_delivery::{maintain_partitions, verify};
 use time::OffsetDateTime;
 
 const A: &str = "http://a.sim.test/users/bob/inbox";
-const KEEP: Duration = Duration::from_secs(9 * 24 * 60 * 60);
+const KEEP: Duration = Duration::from_hours(9 * 24);
 
 async fn partitions(pool: &PgPool) -> Vec<String> {
     sqlx::query_scalar(
@@ -68,7 +68,7 @@ async fn a_day_is_dropped_when_it_is_old_and_nothing_in_it_moves() {
         .await
         .expect("made");
     let id = rig.plan(&Plan::new("Create", "k", 1, &[A])).await;
-    let later = now + KEEP + Duration::from_secs(2 * 24 * 60 * 60);
+    let later = now + KEEP + Duration::from_hours(2 * 24);
     maintain_partitions(rig.pool(), later, KEEP)
         .await
         .expect("looked after");
@@ -106,7 +106,7 @@ async fn what_is_old_and_finished_in_the_default_is_deleted() {
         .execute(rig.pool())
         .await
         .expect("dead");
-    let later = OffsetDateTime::now_utc() + KEEP + Duration::from_secs(60);
+    let later = OffsetDateTime::now_utc() + KEEP + Duration::from_mins(1);
     maintain_partitions(rig.pool(), later, KEEP)
         .await
         .expect("deleted");

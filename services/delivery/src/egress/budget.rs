@@ -9,7 +9,7 @@ use moka::sync::Cache;
 use super::EgressError;
 
 /// The window of the budget.
-const WINDOW: Duration = Duration::from_secs(60);
+const WINDOW: Duration = Duration::from_mins(1);
 
 /// Hosts that are counted at once; of more, those least used are forgotten first, so that a
 /// flood of names costs memory for this many only (CVE-2026-69132).

@@ -16,7 +16,7 @@ use super::{EgressError, HttpClient};
 use crate::signer::Signer;
 
 /// How long a failure is remembered: the caller that comes next gets the same answer at once.
-const FAILURE_TIME: Duration = Duration::from_secs(60);
+const FAILURE_TIME: Duration = Duration::from_mins(1);
 
 /// How many failures are remembered.
 const KEPT_FAILURES: u64 = 10_000;

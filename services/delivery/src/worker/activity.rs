@@ -13,7 +13,7 @@ use time::OffsetDateTime;
 const KEPT_BYTES: u64 = 64 * 1024 * 1024;
 
 /// A body that nobody sends any more makes room.
-const IDLE: Duration = Duration::from_secs(10 * 60);
+const IDLE: Duration = Duration::from_mins(10);
 
 /// What never changes of an activity.
 #[derive(Debug, Clone)]

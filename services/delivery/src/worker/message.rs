@@ -215,7 +215,7 @@ fn held_back(row: &Row) -> Option<Outcome> {
             reason: reason.clone(),
         }));
     }
-    let after = Duration::try_from_secs_f64(row.behind_seconds?).unwrap_or(Duration::from_secs(60));
+    let after = Duration::try_from_secs_f64(row.behind_seconds?).unwrap_or(Duration::from_mins(1));
     Some(parked("order", after))
 }
 

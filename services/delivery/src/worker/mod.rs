@@ -81,7 +81,7 @@ async fn run_lane(delivery: &Delivery, workshop: Workshop, stop: &Stop) -> anyho
             Ok(consumer) => consume(consumer, &workshop, stop).await,
             Err(error @ QueueError::Refused(_)) => return Err(error.into()),
             Err(error) => {
-                tracing::warn!(%error, lane = lane.as_str(), "the queue cannot be consumed yet")
+                tracing::warn!(%error, lane = lane.as_str(), "the queue cannot be consumed yet");
             }
         }
         stop.sleep(RESTART).await;

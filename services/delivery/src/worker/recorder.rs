@@ -30,7 +30,7 @@ const TRIES: u32 = 10;
 
 /// How often the same thing is written down about one host at most: a busy host's row would
 /// otherwise be written with every delivery.
-const NOTE_INTERVAL: Duration = Duration::from_secs(60);
+const NOTE_INTERVAL: Duration = Duration::from_mins(1);
 
 /// Hosts whose last note is remembered.
 const KEPT_NOTES: u64 = 20_000;

@@ -30,12 +30,15 @@ pub(crate) struct Row {
     pub(crate) unwanted: Option<String>,
 }
 
+/// Rows by inbox, and when they were read.
+type Reading = (Instant, Arc<HashMap<i64, Row>>);
+
 /// The readings of one message.
 pub(crate) struct Snapshots {
     pool: PgPool,
     activity_id: i64,
     inbox_ids: Vec<i64>,
-    latest: Mutex<Option<(Instant, Arc<HashMap<i64, Row>>)>>,
+    latest: Mutex<Option<Reading>>,
 }
 
 impl Snapshots {

@@ -6,7 +6,7 @@ use crate::egress::EgressError;
 
 /// The longest `Retry-After` that is honoured: a quarter of a day. Longer would let a host push
 /// an activity past its own ladder.
-const MAX_RETRY_AFTER: Duration = Duration::from_secs(6 * 60 * 60);
+const MAX_RETRY_AFTER: Duration = Duration::from_hours(6);
 
 /// What came of a POST.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -12,7 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 const KEPT_HOSTS: u64 = 20_000;
 
 /// How long the window of a host without work is remembered.
-const IDLE: Duration = Duration::from_secs(10 * 60);
+const IDLE: Duration = Duration::from_mins(10);
 
 /// The windows of all hosts.
 #[derive(Clone)]
