@@ -19,9 +19,11 @@
 //! ```
 
 pub mod behaviour;
+pub mod control;
 pub mod documents;
 mod error;
 pub mod ledger;
+pub mod neighbour;
 pub mod signature;
 mod sim;
 mod transport;

@@ -290,10 +290,10 @@ pub(crate) struct World {
 }
 
 impl World {
-    pub(crate) fn new(key_pool: usize) -> Self {
+    pub(crate) fn new(keys: KeyPool) -> Self {
         Self {
             hosts: RwLock::default(),
-            keys: Arc::new(KeyPool::new(key_pool)),
+            keys: Arc::new(keys),
         }
     }
 

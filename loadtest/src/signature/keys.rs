@@ -9,7 +9,7 @@ use std::sync::{
 use rsa::{
     RsaPrivateKey, RsaPublicKey,
     pkcs1v15::{Signature, SigningKey, VerifyingKey},
-    pkcs8::{DecodePublicKey, EncodePublicKey, LineEnding},
+    pkcs8::{DecodePrivateKey, DecodePublicKey, EncodePrivateKey, EncodePublicKey, LineEnding},
     signature::{SignatureEncoding, Signer, Verifier},
     traits::PublicKeyParts,
 };
@@ -48,6 +48,28 @@ impl SimKey {
         }
     }
 
+    /// Reads a key from its PKCS#8 PEM text.
+    pub fn from_pem(pem: &str) -> Option<Self> {
+        let private = RsaPrivateKey::from_pkcs8_pem(pem).ok()?;
+        let public_pem = private
+            .to_public_key()
+            .to_public_key_pem(LineEnding::LF)
+            .ok()?;
+        Some(Self {
+            signing: SigningKey::new(private),
+            public_pem,
+        })
+    }
+
+    /// The private key as PKCS#8 PEM, to be kept over a restart.
+    pub fn private_pem(&self) -> String {
+        let private: &RsaPrivateKey = self.signing.as_ref();
+        let pem = private
+            .to_pkcs8_pem(LineEnding::LF)
+            .expect("a key in use can be written down");
+        pem.as_str().to_owned()
+    }
+
     /// PKCS#1 v1.5 signature with SHA-256.
     pub fn sign(&self, message: &[u8]) -> Vec<u8> {
         self.signing.sign(message).to_vec()
@@ -70,6 +92,15 @@ impl KeyPool {
     /// A pool of `size` keys (at least one), none made yet.
     pub fn new(size: usize) -> Self {
         let slots = (0..size.max(1)).map(|_| OnceLock::new()).collect();
+        Self {
+            slots,
+            next: AtomicUsize::new(0),
+        }
+    }
+
+    /// A pool of keys that are there already.
+    pub fn of(keys: Vec<Arc<SimKey>>) -> Self {
+        let slots = keys.into_iter().map(OnceLock::from).collect();
         Self {
             slots,
             next: AtomicUsize::new(0),

@@ -82,7 +82,7 @@ pub fn base(
         if covered[..index].contains(name) {
             return Err(Refusal::Malformed("a component twice"));
         }
-        let _ = write!(text, "\"{name}\": {}\n", component(request, name)?);
+        let _ = writeln!(text, "\"{name}\": {}", component(request, name)?);
     }
     let _ = write!(text, "\"@signature-params\": {parameters}");
     Ok(text)

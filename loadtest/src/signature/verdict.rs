@@ -176,7 +176,7 @@ mod tests {
                 judged(&headers, BODY, &key),
                 Err(Refusal::Window(_))
             ));
-            let (headers, key) = signed(|plan| plan.at -= Duration::from_secs(1800), scheme);
+            let (headers, key) = signed(|plan| plan.at -= Duration::from_mins(30), scheme);
             assert_eq!(judged(&headers, BODY, &key), Ok(true));
         }
     }

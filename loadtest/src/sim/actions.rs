@@ -65,7 +65,7 @@ impl Sent {
 }
 
 /// A number for ids that was not used before, in this run or an earlier one.
-pub(super) fn fresh_number() -> u64 {
+pub(crate) fn fresh_number() -> u64 {
     static LAST: AtomicU64 = AtomicU64::new(0);
     let since = SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)

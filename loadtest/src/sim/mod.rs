@@ -10,6 +10,7 @@ mod server;
 
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
+pub(crate) use actions::fresh_number;
 pub use actions::{Delivery, Sent};
 pub use directory::RemoteActor;
 pub use hostile::{RawRequest, RawSignature};
@@ -21,7 +22,7 @@ use crate::{
     behaviour::HostBehaviour,
     error::SimError,
     ledger::{Entry, Ledger, LedgerBounds},
-    signature::keys::SimKey,
+    signature::keys::{KeyPool, SimKey},
     transport::{Names, Transport, bind},
     world::{ActorRef, ActorSpec, Document, Following, Recipient, World},
 };
@@ -51,6 +52,9 @@ pub struct SimConfig {
     pub ledger: LedgerBounds,
     /// How many RSA keys actors share; the first that many actors have different ones.
     pub key_pool: usize,
+    /// Keys to share instead of new ones: what signs must survive a restart, or everybody who
+    /// remembers the old key refuses us.
+    pub keys: Vec<Arc<SimKey>>,
     /// Largest body that is read; larger ones are answered with 413.
     pub largest_body: usize,
 }
@@ -62,6 +66,7 @@ impl Default for SimConfig {
             resolve: BTreeMap::new(),
             ledger: LedgerBounds::default(),
             key_pool: 4,
+            keys: Vec::new(),
             // What Mastodon takes.
             largest_body: 1 << 20,
         }
@@ -115,7 +120,11 @@ impl Sim {
             address,
             transport: Transport::new(Arc::clone(&names)),
             names,
-            world: World::new(config.key_pool),
+            world: World::new(if config.keys.is_empty() {
+                KeyPool::new(config.key_pool)
+            } else {
+                KeyPool::of(config.keys)
+            }),
             ledger: Ledger::new(config.ledger),
             directory: directory::Directory::default(),
             follow_ups: Arc::new(Semaphore::new(FOLLOW_UPS)),

@@ -160,6 +160,23 @@ impl Sim {
         Ok(Posted { note: id, sent })
     }
 
+    /// Delivers the Create of a post once more, for example where it failed before.
+    pub async fn repeat(
+        &self,
+        who: &ActorRef,
+        note: &str,
+        inboxes: Vec<String>,
+    ) -> Result<Sent, SimError> {
+        let actor = self.shared.world.actor(who)?;
+        let create = {
+            let social = actor.social();
+            let stored = social.notes.iter().find(|stored| stored.id == note);
+            stored.map(|stored| documents::create(&stored.object))
+        };
+        let create = create.ok_or_else(|| SimError::Unknown(note.to_owned()))?;
+        self.deliver(who, &create, inboxes).await
+    }
+
     /// Edits a post; goes where the post went and to all followers.
     pub async fn update(&self, who: &ActorRef, note: &str, html: &str) -> Result<Sent, SimError> {
         let actor = self.shared.world.actor(who)?;

@@ -1,0 +1,147 @@
+//! `tidegate-loadtest`: the neighbour server of `make run`, and the simulated fediverse as a
+//! process of its own.
+
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
+
+use clap::{Parser, Subcommand};
+use tidegate_loadtest::{
+    Sim, SimConfig, control,
+    neighbour::{Neighbour, NeighbourConfig},
+};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+use url::Url;
+
+/// A fediverse on one port, for trying out and testing Tidegate.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Options {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Three talking accounts to follow and be answered by.
+    Neighbour(NeighbourOptions),
+    /// The simulated fediverse, steered over HTTP (see loadtest/README.md).
+    Sim(SimOptions),
+}
+
+#[derive(Debug, clap::Args)]
+struct NeighbourOptions {
+    /// Listening address; Tidegate's egress has to map the neighbour's name to it.
+    #[arg(long, default_value = "127.0.0.1:3900")]
+    listen: SocketAddr,
+    /// Base URL of the Tidegate instance.
+    #[arg(long, default_value = "http://localhost:3000")]
+    tidegate: Url,
+    /// Host name of the neighbour.
+    #[arg(long, default_value = "neighbour.test")]
+    name: String,
+    /// File that keeps key and followers over a restart.
+    #[arg(long)]
+    state: Option<PathBuf>,
+    /// Seconds between two posts of the whole house.
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..))]
+    every: u64,
+    /// More names and where they lead: NAME=ADDRESS:PORT, repeatable.
+    #[arg(long, value_parser = mapping)]
+    resolve: Vec<(String, SocketAddr)>,
+}
+
+#[derive(Debug, clap::Args)]
+struct SimOptions {
+    /// Listening address of all simulated hosts.
+    #[arg(long, default_value = "127.0.0.1:3901")]
+    listen: SocketAddr,
+    /// Listening address of the control interface.
+    #[arg(long, default_value = "127.0.0.1:3902")]
+    control: SocketAddr,
+    /// Names that are not simulated and where they lead: NAME=ADDRESS:PORT, repeatable.
+    #[arg(long, value_parser = mapping)]
+    resolve: Vec<(String, SocketAddr)>,
+}
+
+fn mapping(text: &str) -> Result<(String, SocketAddr), String> {
+    let (name, address) = text
+        .split_once('=')
+        .ok_or("write it as NAME=ADDRESS:PORT")?;
+    let address = address
+        .parse()
+        .map_err(|_| format!("{address} is not ADDRESS:PORT"))?;
+    Ok((name.to_owned(), address))
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .init();
+    let result = match Options::parse().command {
+        Command::Neighbour(options) => run_neighbour(options).await,
+        Command::Sim(options) => run_sim(options).await,
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("tidegate-loadtest: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run_neighbour(options: NeighbourOptions) -> anyhow::Result<()> {
+    let pause = Duration::from_secs(options.every);
+    let neighbour = Neighbour::start(&NeighbourConfig {
+        listen: options.listen,
+        tidegate: options.tidegate,
+        name: options.name,
+        resolve: options.resolve.into_iter().collect(),
+        state: options.state,
+    })
+    .await?;
+    for handle in neighbour.handles() {
+        println!("follow @{handle}");
+    }
+    neighbour.live(pause, stopped()).await;
+    Ok(())
+}
+
+async fn run_sim(options: SimOptions) -> anyhow::Result<()> {
+    let sim = Sim::start(SimConfig {
+        listen: options.listen,
+        resolve: options.resolve.into_iter().collect(),
+        ..SimConfig::default()
+    })
+    .await?;
+    let stop = CancellationToken::new();
+    let on_signal = stop.clone();
+    tokio::spawn(async move {
+        stopped().await;
+        on_signal.cancel();
+    });
+    control::serve(sim.clone(), options.control, stop.cancelled_owned()).await?;
+    sim.shutdown().await;
+    Ok(())
+}
+
+/// Done when the process is asked to stop.
+async fn stopped() {
+    let terminate = async {
+        match signal(SignalKind::terminate()) {
+            Ok(mut signal) => {
+                signal.recv().await;
+            }
+            // Then Ctrl-C has to do.
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        () = terminate => {}
+        _ = tokio::signal::ctrl_c() => {}
+    }
+}
