@@ -29,7 +29,7 @@ use tidegate_timeline::Timelines;
 use tokio::task::JoinSet;
 
 pub use mail::MailError;
-pub use options::{Concurrency, FanoutOptions, MailOptions, MailRoute};
+pub use options::{Concurrency, FanoutOptions, MailOptions, MailRoute, RebuildOptions};
 pub use rebuild::{TimelinesService, timelines_server};
 
 /// What the role works with. Cheap to clone.

@@ -22,16 +22,19 @@ use crate::{FanoutDeps, MailOptions, MailRoute};
 
 /// The longest that one mail may take with an SMTP server: RFC 5321 allows minutes per command,
 /// but a server that needs more than this is down for us.
-const SEND_LIMIT: Duration = Duration::from_secs(60);
+const SEND_LIMIT: Duration = Duration::from_mins(1);
 
 /// How long a claim keeps others away: a send and some room.
 const CLAIM: Duration = Duration::from_secs(90);
+
+/// When a copy looks again whether the mail that another worker is sending was sent.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
 /// The first wait after the mail server refused or was away.
 const FIRST_WAIT: Duration = Duration::from_secs(10);
 
 /// The longest wait: people who wait for a confirmation mail look again about this often.
-const LONGEST_WAIT: Duration = Duration::from_secs(10 * 60);
+const LONGEST_WAIT: Duration = Duration::from_mins(10);
 
 /// Why a mail did not leave.
 #[derive(Debug, thiserror::Error)]
@@ -90,7 +93,7 @@ impl Mailer {
                 Decision::Done
             }
             Ok(Outcome::AlreadySent) => Decision::Done,
-            Ok(Outcome::ClaimedByOther) => Decision::Retry(CLAIM),
+            Ok(Outcome::ClaimedByOther) => Decision::Retry(LOOK_AGAIN),
             Ok(Outcome::Failed(MailError::Unavailable(error))) => {
                 MAILS.with_label_values(&["retried"]).inc();
                 tracing::warn!(%error, redeliveries, "a mail waits for another try");

@@ -50,12 +50,7 @@ pub fn timelines_server(
     deps: FanoutDeps,
     options: &FanoutOptions,
 ) -> TimelinesServer<TimelinesService> {
-    TimelinesServer::new(TimelinesService(Arc::new(Inner {
-        deps,
-        options: options.rebuilds,
-        turns: Semaphore::new(options.rebuilds.at_once.max(1)),
-        in_hand: Mutex::default(),
-    })))
+    TimelinesServer::new(TimelinesService::new(deps, options))
 }
 
 #[tonic::async_trait]
@@ -88,6 +83,16 @@ impl Timelines for TimelinesService {
 }
 
 impl TimelinesService {
+    /// The service with its own bounds.
+    pub fn new(deps: FanoutDeps, options: &FanoutOptions) -> Self {
+        Self(Arc::new(Inner {
+            deps,
+            options: options.rebuilds,
+            turns: Semaphore::new(options.rebuilds.at_once.max(1)),
+            in_hand: Mutex::default(),
+        }))
+    }
+
     /// The rebuild of this account: the one in hand, or a new one.
     fn join(&self, account_id: i64) -> Result<watch::Receiver<Option<bool>>, ServiceError> {
         let mut in_hand = self.in_hand();

@@ -11,7 +11,7 @@ use tidegate_timeline::TimelineError;
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 
 /// The longest wait: how long an outage is felt after its end.
-const LONGEST_WAIT: Duration = Duration::from_secs(60);
+const LONGEST_WAIT: Duration = Duration::from_mins(1);
 
 /// How often a message may fail for a reason that is not an outage before it is buried. With
 /// the waits above that is about a quarter of an hour, long enough for a deploy to mend it.
@@ -92,7 +92,7 @@ mod tests {
         assert_eq!(away.decide("q", 0), Decision::Retry(Duration::from_secs(1)));
         assert_eq!(
             away.decide("q", 900),
-            Decision::Retry(Duration::from_secs(60))
+            Decision::Retry(Duration::from_mins(1))
         );
         let failed = Trouble::Failed(anyhow::anyhow!("a bug"));
         assert_eq!(

@@ -34,7 +34,7 @@ const FETCH_LIMIT: Duration = Duration::from_secs(20);
 const FIRST_WAIT: Duration = Duration::from_secs(10);
 
 /// The longest wait for it: about a dozen tries in the end of the day.
-const LONGEST_WAIT: Duration = Duration::from_secs(2 * 60 * 60);
+const LONGEST_WAIT: Duration = Duration::from_hours(2);
 
 /// Rows of one key handled per message: the bound of waiting rows per origin.
 const MAX_ROWS: i64 = 200;

@@ -33,7 +33,7 @@ use resolve::{Resolver, followers_of};
 const FIRST_WAIT: Duration = Duration::from_secs(5);
 
 /// The longest wait for it.
-const LONGEST_WAIT: Duration = Duration::from_secs(60 * 60);
+const LONGEST_WAIT: Duration = Duration::from_hours(1);
 
 /// After so many tries, a day in all, what needs that server is dropped.
 const MAX_TRIES: u32 = 34;

@@ -22,7 +22,7 @@ const MAX_FETCHES: u32 = 20;
 const FETCH_LIMIT: Duration = Duration::from_secs(15);
 
 /// For all fetches of one activity: half of what the queue waits for.
-const TOTAL_LIMIT: Duration = Duration::from_secs(60);
+const TOTAL_LIMIT: Duration = Duration::from_mins(1);
 
 /// The budget of one activity.
 pub(super) struct Resolver<'a> {

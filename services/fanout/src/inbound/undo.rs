@@ -35,14 +35,14 @@ pub(super) async fn undo(it: &Inbound<'_>, activity: &Activity) -> Result<Outcom
         Some(id) => !see(&mut transaction, id, it.actor.id).await?,
         None => false,
     };
-    let target = undone
+    let aimed_at = undone
         .as_ref()
         .and_then(|undone| undone.object.as_ref())
         .and_then(Object::id);
     let target = Target {
         id,
         was_seen,
-        target,
+        aimed_at,
     };
     // A bare id may stand for anything that its sender did.
     let kind = undone.as_ref().map(|undone| &undone.kind);
@@ -75,7 +75,7 @@ struct Target<'a> {
     /// Whether that activity was taken in here under this id.
     was_seen: bool,
     /// What the undone activity was aimed at.
-    target: Option<&'a str>,
+    aimed_at: Option<&'a str>,
 }
 
 impl Target<'_> {
@@ -92,7 +92,7 @@ async fn undo_follow(
     connection: &mut PgConnection,
     target: &Target<'_>,
 ) -> Result<bool, Halt> {
-    let follow = match target.target {
+    let follow = match target.aimed_at {
         Some(uri) => match accounts::by_uri(&mut *connection, uri).await? {
             Some(followed) => follows::between(&mut *connection, it.actor.id, followed.id).await?,
             None => None,
@@ -127,7 +127,7 @@ async fn undo_like(
     )
     .bind(it.actor.id)
     .bind(target.id)
-    .bind(target.target)
+    .bind(target.aimed_at)
     .fetch_optional(&mut *connection)
     .await?;
     let Some((status_id, uri)) = row else {
@@ -154,7 +154,7 @@ async fn undo_announce(
     )
     .bind(it.actor.id)
     .bind(target.id)
-    .bind(target.target)
+    .bind(target.aimed_at)
     .fetch_optional(&mut *connection)
     .await?;
     let Some((id, uri)) = row else {
@@ -179,7 +179,7 @@ async fn undo_block(
     )
     .bind(it.actor.id)
     .bind(target.id)
-    .bind(target.target)
+    .bind(target.aimed_at)
     .fetch_optional(&mut *connection)
     .await?;
     let Some((target_id, uri)) = row else {

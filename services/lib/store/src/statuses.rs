@@ -219,16 +219,22 @@ pub async fn insert_remote(
     if let Some(status) = &status {
         attach(connection, status.id, mentions, &note.tags).await?;
         count_new(connection, status).await?;
-        // Replies that came before their parent find it now.
-        sqlx::query(
+        // Replies that came before their parent find it now, and count as if they had not.
+        let adopted = sqlx::query(
             "update statuses set in_reply_to_id = $1, in_reply_to_account_id = $2
-             where in_reply_to_uri = $3 and in_reply_to_id is null",
+             where in_reply_to_uri = $3 and in_reply_to_id is null and deleted_at is null",
         )
         .bind(status.id)
         .bind(status.account_id)
         .bind(&status.uri)
-        .execute(connection)
-        .await?;
+        .execute(&mut *connection)
+        .await?
+        .rows_affected();
+        sqlx::query("update statuses set replies_count = replies_count + $2 where id = $1")
+            .bind(status.id)
+            .bind(adopted as i64)
+            .execute(connection)
+            .await?;
     }
     Ok(status)
 }

@@ -1,0 +1,152 @@
+//! Requests whose key must be fetched first.
+
+use std::sync::LazyLock;
+
+use http::Method;
+use serde_json::{Value, json};
+use sqlx::types::Json;
+use tidegate_federation::keys::{KeyPairs, generate};
+use tidegate_federation::signature::{SigningKey, body_digest, sign_cavage};
+use tidegate_model::Message;
+use time::{Duration, OffsetDateTime};
+use url::Url;
+
+use crate::support::people::{act, actor_document};
+use crate::support::{World, eventually};
+
+const ADA: &str = "https://us.test/users/ada";
+const NEW: &str = "https://n.test/users/new";
+
+static KEYS: LazyLock<KeyPairs> = LazyLock::new(|| generate().expect("keys"));
+
+fn key_id() -> String {
+    format!("{NEW}#main-key")
+}
+
+/// Stores a request as the inbox does, signed by `NEW`, with another body when `tampered`.
+async fn keep(world: &World, activity: &Value, age: Duration, tampered: bool) -> Message {
+    let body = activity.to_string();
+    let received_at = OffsetDateTime::now_utc() - age;
+    let key = SigningKey::rsa(key_id(), KEYS.rsa_private.expose()).expect("a key");
+    let url = Url::parse("https://us.test/inbox").expect("a URL");
+    let signed = if tampered { "{}" } else { &body };
+    let digest = body_digest(signed.as_bytes());
+    let headers =
+        sign_cavage(&key, &Method::POST, &url, received_at, Some(&digest)).expect("signs");
+    let headers: std::collections::BTreeMap<String, String> = headers
+        .into_iter()
+        .map(|(name, value)| (name.as_str().to_owned(), value))
+        .collect();
+    let id = sqlx::query_scalar(
+        "insert into unverified_activities (origin, key_id, method, path, headers, body, received_at)
+         values ('n.test', $1, 'POST', '/inbox', $2, $3, $4) returning id",
+    )
+    .bind(key_id())
+    .bind(Json(headers))
+    .bind(body.as_bytes())
+    .bind(received_at)
+    .fetch_one(&world.deps.pool)
+    .await
+    .expect("inserts");
+    Message::Unverified { id }
+}
+
+fn follow(n: u32) -> Value {
+    act("Follow", &format!("https://n.test/f/{n}"), NEW, &json!(ADA))
+}
+
+fn serve_key(world: &World) {
+    let document = actor_document("new", "n.test", &KEYS.rsa_public_pem);
+    world.egress.serve_at(&key_id(), &document);
+}
+
+const ROWS: &str = "select count(*) from unverified_activities";
+
+#[tokio::test]
+async fn a_request_is_taken_in_once_its_key_is_there_and_its_neighbours_with_it() {
+    let world = World::start().await;
+    world.local(100, "ada").await;
+    serve_key(&world);
+    let first = keep(&world, &follow(1), Duration::ZERO, false).await;
+    let undo = act("Undo", "https://n.test/u/1", NEW, &follow(1));
+    let second = keep(&world, &undo, Duration::ZERO, false).await;
+    // The later message comes first, and does both in their order.
+    world.handle(vec![second, first]).await;
+    assert_eq!(world.count(ROWS).await, 0);
+    assert_eq!(world.count("select count(*) from follows").await, 0);
+    assert_eq!(
+        world
+            .count("select count(*) from activities where kind = 'Accept'")
+            .await,
+        1
+    );
+    assert_eq!(world.egress.asked(), [key_id()]);
+}
+
+#[tokio::test]
+async fn a_wrong_signature_or_a_lying_key_leaves_nothing() {
+    let world = World::start().await;
+    world.local(100, "ada").await;
+    let before = world.dump(&[]).await;
+    // A8: the key's document belongs to somebody else, or lists another key.
+    let other = actor_document("other", "m.test", &KEYS.rsa_public_pem);
+    world.egress.serve_at(&key_id(), &other);
+    let message = keep(&world, &follow(1), Duration::ZERO, false).await;
+    world.handle(vec![message]).await;
+    assert_eq!(world.dump(&[]).await, before);
+
+    // A2: the body was changed on the way.
+    serve_key(&world);
+    let message = keep(&world, &follow(2), Duration::ZERO, true).await;
+    world.handle(vec![message]).await;
+    assert_eq!(world.count(ROWS).await, 0);
+    assert_eq!(world.count("select count(*) from follows").await, 0);
+
+    // A1: a right signature over what another is said to do.
+    let foreign = act(
+        "Follow",
+        "https://p.test/f/1",
+        "https://p.test/users/bob",
+        &json!(ADA),
+    );
+    let message = keep(&world, &foreign, Duration::ZERO, false).await;
+    world.handle(vec![message]).await;
+    assert_eq!(world.count(ROWS).await, 0);
+    assert_eq!(world.count("select count(*) from follows").await, 0);
+}
+
+#[tokio::test]
+async fn a_key_that_cannot_be_had_is_waited_for_at_most_a_day() {
+    let world = World::start().await;
+    world.local(100, "ada").await;
+    world.egress.set_away(true);
+    let message = keep(&world, &follow(1), Duration::ZERO, false).await;
+    world.publish(vec![message]).await;
+    eventually("it is put back with a delay", async || {
+        world
+            .count(
+                "select count(*) from queue_messages where visible_at > now() and holder is null",
+            )
+            .await
+            == 1
+    })
+    .await;
+    assert_eq!(world.count(ROWS).await, 1);
+    assert_eq!(
+        world
+            .count("select count(*) from accounts where domain is not null")
+            .await,
+        0
+    );
+
+    sqlx::query("update unverified_activities set received_at = now() - interval '25 hours'")
+        .execute(&world.deps.pool)
+        .await
+        .expect("updates");
+    sqlx::query("update queue_messages set visible_at = now()")
+        .execute(&world.deps.pool)
+        .await
+        .expect("updates");
+    world.settled().await;
+    assert_eq!(world.count(ROWS).await, 0);
+}
