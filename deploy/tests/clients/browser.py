@@ -27,7 +27,7 @@ class FormReader(HTMLParser):
         elif tag in ("input", "button") and self.forms and attrs.get("name"):
             kind = attrs.get("type", "submit" if tag == "button" else "text")
             if kind == "submit":
-                self.forms[-1].setdefault("buttons", {})[attrs["name"]] = attrs.get("value", "")
+                self.forms[-1].setdefault("buttons", []).append((attrs["name"], attrs.get("value", "")))
             elif kind != "checkbox" or "checked" in attrs:
                 self.forms[-1]["fields"][attrs["name"]] = attrs.get("value", "")
 
@@ -58,8 +58,9 @@ def authorization_code(authorize_url, email, password):
     page = submit(session, page, sign_in, **{names["email"]: email, names["password"]: password})
     assert page.status_code == 200, f"signing in answered {page.status_code}: {page.text[:500]}"
     consent = next(form for form in forms_of(page.text) if "/oauth/authorize" in (form["action"] or page.url))
-    agree = {name: value for name, value in consent.get("buttons", {}).items() if value not in ("deny",)}
-    page = submit(session, page, consent, **agree)
+    # The first button agrees; the one beside it does not.
+    name, value = consent["buttons"][0]
+    page = submit(session, page, consent, **{name: value})
     assert page.status_code == 200, f"agreeing answered {page.status_code}: {page.text[:500]}"
     in_url = parse_qs(urlparse(page.url).query).get("code")
     if in_url:

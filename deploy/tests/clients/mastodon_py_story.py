@@ -29,8 +29,9 @@ def main(base_url, email, password, neighbour):
         "story", scopes=SCOPES, redirect_uris=OUT_OF_BAND, api_base_url=base_url
     )
     api = Mastodon(client_id=client_id, client_secret=client_secret, api_base_url=base_url)
-    link = api.auth_request_url(redirect_uris=OUT_OF_BAND, scopes=SCOPES)
-    api.log_in(code=authorization_code(link, email, password), redirect_uri=OUT_OF_BAND, scopes=SCOPES)
+    # The test instance speaks plain http on loopback; the library wants to be told.
+    link = api.auth_request_url(redirect_uris=OUT_OF_BAND, scopes=SCOPES, allow_http=True)
+    api.log_in(code=authorization_code(link, email, password), redirect_uri=OUT_OF_BAND, scopes=SCOPES, allow_http=True)
     me = api.account_verify_credentials()
     assert me.acct == me.username and me.source is not None
 
@@ -71,7 +72,7 @@ def main(base_url, email, password, neighbour):
     assert api.lists() == [] and api.filters_v2() == []
 
     gone = api.status_delete(reply.id)
-    assert gone.text == "An answer to myself."
+    assert gone.text.endswith("An answer to myself."), gone.text
     try:
         api.status(reply.id)
     except MastodonNotFoundError:
@@ -79,7 +80,7 @@ def main(base_url, email, password, neighbour):
     else:
         raise AssertionError("a deleted post was still shown")
 
-    api.revoke_access_token()
+    api.revoke_access_token(allow_http=True)
     print(f"Mastodon.py story: signed in as {me.acct}, posted {post.id}, followed {other.acct}")
 
 

@@ -176,7 +176,7 @@ async fn run(
         let follower = cluster.sim.add_actor(&host(number), "follower", true);
         for author in &authors {
             let target = cluster.actor(&author.username);
-            ensure!(cluster.sim.follow(&follower, &target).await?.all_taken());
+            crate::stories::taken(cluster.sim.follow(&follower, &target).await?)?;
         }
     }
     for author in &authors {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use serde_json::json;
-use tidegate_loadtest::{ActorRef, PostSpec, Sim, Visibility};
+use tidegate_loadtest::{ActorRef, PostSpec, Sent, Sim, Visibility};
 
 use crate::client::{Client, eventually, text};
 use crate::cluster::{Cluster, Mode};
@@ -16,7 +16,7 @@ async fn a_post_travels(cluster: &Cluster) -> anyhow::Result<()> {
     let shared = sim.add_actor("alpha.sim.test", "bea", true);
     let own = sim.add_actor("beta.sim.test", "cy", false);
     for actor in [&far, &shared, &own] {
-        anyhow::ensure!(sim.follow(actor, &cluster.actor("ada")).await?.all_taken());
+        taken(sim.follow(actor, &cluster.actor("ada")).await?)?;
     }
     followers_are(&ada, 3).await?;
 
@@ -32,7 +32,7 @@ async fn a_post_travels(cluster: &Cluster) -> anyhow::Result<()> {
         .mention(&cluster.actor("ada"))
         .reply_to(text(&post, "uri")?);
     let answer = sim.post(&far, &spec).await?;
-    anyhow::ensure!(answer.sent.all_taken());
+    taken(answer.sent.clone())?;
     eventually("the answer on home", async || {
         Ok(ada
             .home()
@@ -58,7 +58,7 @@ async fn private_words_stay_private(cluster: &Cluster) -> anyhow::Result<()> {
     let eve = cluster.user("eve").await?;
     let follower = sim.add_actor("gamma.sim.test", "fay", true);
     let friend = sim.add_actor("delta.sim.test", "gil", true);
-    sim.follow(&follower, &cluster.actor("eve")).await?;
+    taken(sim.follow(&follower, &cluster.actor("eve")).await?)?;
     followers_are(&eve, 1).await?;
     eve.find(&friend.handle()).await?;
 
@@ -111,7 +111,7 @@ async fn what_is_done_is_undone(cluster: &Cluster) -> anyhow::Result<()> {
     let sim = &cluster.sim;
     let kim = cluster.user("kim").await?;
     let lou = sim.add_actor("omega.sim.test", "lou", true);
-    sim.follow(&lou, &cluster.actor("kim")).await?;
+    taken(sim.follow(&lou, &cluster.actor("kim")).await?)?;
     followers_are(&kim, 1).await?;
     let lou_id = kim.follow(&lou.handle()).await?;
 
@@ -289,6 +289,12 @@ fn activity(post: &serde_json::Value) -> anyhow::Result<String> {
 fn contains(body: &[u8], word: &str) -> bool {
     body.windows(word.len())
         .any(|window| window == word.as_bytes())
+}
+
+/// Every inbox of ours answered 2xx.
+pub(crate) fn taken(sent: Sent) -> anyhow::Result<()> {
+    anyhow::ensure!(sent.all_taken(), "not taken: {sent:?}");
+    Ok(())
 }
 
 async fn followers_are(client: &Client, count: u64) -> anyhow::Result<()> {
