@@ -13,7 +13,7 @@ use crate::error::ApiResult;
 use crate::state::App;
 
 /// Counting everybody costs a scan; a number that is minutes old is as good.
-const COUNTS_TTL: Duration = Duration::from_secs(5 * 60);
+const COUNTS_TTL: Duration = Duration::from_mins(5);
 
 /// By instance, because several run in one process in tests.
 static COUNTS: LazyLock<Cache<String, Counts>> = LazyLock::new(|| {

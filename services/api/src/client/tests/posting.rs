@@ -265,7 +265,7 @@ async fn slow_servers_do_not_hold_up_a_post_for_long() {
         let handle = format!("{name}@far.test");
         world.others.name(&handle, "https://far.test/slow");
     }
-    *world.others.delay.lock().expect("not poisoned") = std::time::Duration::from_secs(60);
+    *world.others.delay.lock().expect("not poisoned") = std::time::Duration::from_mins(1);
     let started = std::time::Instant::now();
     let status = world
         .write(&ada, "@one@far.test @two@far.test", "public")

@@ -122,7 +122,7 @@ impl Reader<'_> {
         }
         match list {
             // Upwards from below the floor the list does not know what follows.
-            Some((floor, ids)) if !self.paging.min_id.is_some_and(|id| id < floor) => {
+            Some((floor, ids)) if self.paging.min_id.is_none_or(|id| id >= floor) => {
                 if self.paging.is_ascending() {
                     self.upwards_in_list(&ids).await
                 } else {
