@@ -51,20 +51,20 @@ async fn an_actor_is_found_by_handle_by_id_and_by_key() {
 }
 
 #[tokio::test]
-async fn fetches_are_signed_by_the_instance_actor_in_the_scheme_that_is_taken() {
-    for only_scheme in [Scheme::Cavage, Scheme::Rfc9421] {
+async fn fetches_are_signed_by_the_instance_actor_and_a_401_gets_the_other_scheme() {
+    for (refused, scheme) in [(0, Scheme::Cavage), (1, Scheme::Rfc9421)] {
         let (rig, way_out) = rig().await;
         let habits = HostBehaviour {
             signed_fetch: true,
-            only_scheme: Some(only_scheme),
+            documents: Script::first(refused, Fault::Status { code: 401 }),
             ..HostBehaviour::default()
         };
         rig.sim.set_behaviour("a.sim.test", habits);
         way_out.fetch_object(BOB).await.expect("a signed fetch");
-        let last = rig.sim.ledger().received(|entry| entry.status == 200);
-        let verdict = &last.last().expect("an entry").verdict;
+        let taken = rig.sim.ledger().received(|entry| entry.status == 200);
+        let verdict = &taken.last().expect("an entry").verdict;
         assert!(verdict.is_valid(), "{verdict:?}");
-        assert_eq!(verdict.scheme(), Some(only_scheme));
+        assert_eq!(verdict.scheme(), Some(scheme));
     }
 }
 
