@@ -93,7 +93,7 @@ const OTHERS: &[(&str, &[Row])] = &[
 ];
 
 /// The page, as it is committed in `docs/api-coverage.md`.
-fn page() -> String {
+pub fn page() -> String {
     let mut out = String::from(
         "# API coverage\n\n\
          Generated from the tables that the router is made from and tested against; to renew it:\n\
@@ -133,47 +133,52 @@ fn row(out: &mut String, method: &str, path: &str, who: &str, state: &str) {
     let _infallible = writeln!(out, "| {method} | `{path}` | {who} | {state} |");
 }
 
-/// Paths in the source of a module's routes.
-fn paths_in(source: &str) -> Vec<String> {
-    let route = regex::Regex::new(r#"\.route\(\s*"([^"]+)""#).expect("a pattern");
-    route
-        .captures_iter(source)
-        .map(|found| found[1].to_owned())
-        .collect()
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-#[test]
-fn the_committed_page_is_fresh() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/api-coverage.md");
-    if std::env::var_os("TIDEGATE_UPDATE_DOCS").is_some() {
-        std::fs::write(path, page()).expect("writes the page");
+    /// Paths in the source of a module's routes.
+    fn paths_in(source: &str) -> Vec<String> {
+        let route = regex::Regex::new(r#"\.route\(\s*"([^"]+)""#).expect("a pattern");
+        route
+            .captures_iter(source)
+            .map(|found| found[1].to_owned())
+            .collect()
     }
-    let committed = std::fs::read_to_string(path).unwrap_or_default();
-    assert!(
-        committed == page(),
-        "docs/api-coverage.md is stale: run TIDEGATE_UPDATE_DOCS=1 cargo test -p tidegate-api coverage"
-    );
-}
 
-#[test]
-fn the_table_and_the_routers_name_the_same_paths() {
-    let mut routed: Vec<String> = [
-        include_str!("oauth/mod.rs"),
-        include_str!("signup/mod.rs"),
-        include_str!("federation/mod.rs"),
-        include_str!("web/mod.rs"),
-        include_str!("health.rs"),
-    ]
-    .iter()
-    .flat_map(|source| paths_in(source))
-    .collect();
-    let mut listed: Vec<String> = OTHERS
+    #[test]
+    fn the_committed_page_is_fresh() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/api-coverage.md");
+        if std::env::var_os("TIDEGATE_UPDATE_DOCS").is_some() {
+            std::fs::write(path, page()).expect("writes the page");
+        }
+        let committed = std::fs::read_to_string(path).unwrap_or_default();
+        assert!(
+            committed == page(),
+            "docs/api-coverage.md is stale: run TIDEGATE_UPDATE_DOCS=1 cargo test -p tidegate-api coverage"
+        );
+    }
+
+    #[test]
+    fn the_table_and_the_routers_name_the_same_paths() {
+        let mut routed: Vec<String> = [
+            include_str!("oauth/mod.rs"),
+            include_str!("signup/mod.rs"),
+            include_str!("federation/mod.rs"),
+            include_str!("web/mod.rs"),
+            include_str!("health.rs"),
+        ]
         .iter()
-        .flat_map(|(_, rows)| rows.iter().map(|(_, path, _)| (*path).to_owned()))
+        .flat_map(|source| paths_in(source))
         .collect();
-    for paths in [&mut routed, &mut listed] {
-        paths.sort();
-        paths.dedup();
+        let mut listed: Vec<String> = OTHERS
+            .iter()
+            .flat_map(|(_, rows)| rows.iter().map(|(_, path, _)| (*path).to_owned()))
+            .collect();
+        for paths in [&mut routed, &mut listed] {
+            paths.sort();
+            paths.dedup();
+        }
+        assert_eq!(routed, listed);
     }
-    assert_eq!(routed, listed);
 }

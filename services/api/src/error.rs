@@ -2,7 +2,7 @@
 
 use axum::{
     Json,
-    http::{HeaderMap, HeaderValue, StatusCode, header},
+    http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use serde_json::{Value, json};
@@ -22,7 +22,7 @@ const TEMPORARY: &str = "There was a temporary problem serving your request, ple
 pub(crate) struct ApiError {
     status: StatusCode,
     body: Value,
-    headers: HeaderMap,
+    headers: Vec<(header::HeaderName, &'static str)>,
 }
 
 /// What handlers return.
@@ -34,7 +34,7 @@ impl ApiError {
         Self {
             status,
             body: json!({ "error": text.into() }),
-            headers: HeaderMap::new(),
+            headers: Vec::new(),
         }
     }
 
@@ -43,12 +43,12 @@ impl ApiError {
         Self {
             status,
             body,
-            headers: HeaderMap::new(),
+            headers: Vec::new(),
         }
     }
 
     fn header(mut self, name: header::HeaderName, value: &'static str) -> Self {
-        self.headers.insert(name, HeaderValue::from_static(value));
+        self.headers.push((name, value));
         self
     }
 
@@ -158,7 +158,11 @@ impl ApiError {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let mut response = (self.status, Json(self.body)).into_response();
-        response.headers_mut().extend(self.headers);
+        for (name, value) in self.headers {
+            response
+                .headers_mut()
+                .insert(name, HeaderValue::from_static(value));
+        }
         response
     }
 }

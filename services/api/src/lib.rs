@@ -7,7 +7,6 @@
 pub mod accounts_admin;
 mod auth;
 mod client;
-#[cfg(test)]
 mod coverage;
 mod error;
 mod federation;
@@ -34,6 +33,7 @@ use tidegate_store::{KeyVault, OutboxHandle};
 use tidegate_telemetry::Stop;
 use tidegate_timeline::Timelines;
 
+pub use coverage::page as coverage_page;
 pub use state::{ApiOptions, Registrations};
 
 use state::App;

@@ -13,7 +13,7 @@ use crate::{ApiDeps, auth::TokenCache, federation::Inbox, signup::password::Pass
 const SETTINGS_TTL: Duration = Duration::from_secs(4);
 
 /// Counting everybody reads two tables; nobody minds figures of ten minutes ago.
-const FIGURES_TTL: Duration = Duration::from_secs(600);
+const FIGURES_TTL: Duration = Duration::from_mins(10);
 
 /// Whether strangers may sign up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
@@ -92,7 +92,7 @@ impl Default for ApiOptions {
             hash_permits_for_log_in: 1,
             verify_permits: 4,
             // Two weeks: pages are used to approve apps, which is seldom.
-            session_lifetime: Duration::from_secs(14 * 24 * 60 * 60),
+            session_lifetime: Duration::from_hours(14 * 24),
             allow_plain_http: false,
             max_status_chars: 500,
         }

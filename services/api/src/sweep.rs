@@ -8,7 +8,7 @@ use tidegate_telemetry::Stop;
 use crate::{ApiDeps, state::ApiOptions};
 
 /// How often. Every replica sweeps; deleting what is gone already costs nothing.
-const INTERVAL: Duration = Duration::from_secs(600);
+const INTERVAL: Duration = Duration::from_mins(10);
 
 /// Rows per statement, so that no delete holds locks for long.
 const BATCH: i64 = 1_000;

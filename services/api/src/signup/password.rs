@@ -46,7 +46,7 @@ pub(crate) struct PasswordPool {
 
 /// What a request holds while it hashes.
 struct Turn {
-    _places: Vec<OwnedSemaphorePermit>,
+    places: Vec<OwnedSemaphorePermit>,
 }
 
 impl Drop for Turn {
@@ -80,11 +80,11 @@ impl PasswordPool {
         let place = Arc::clone(&self.line).try_acquire_owned();
         places.push(place.map_err(full)?);
         WAITING.inc();
-        let mut turn = Turn { _places: places };
+        let mut turn = Turn { places };
         if is_sign_up {
-            turn._places.push(wait(&self.sign_ups).await?);
+            turn.places.push(wait(&self.sign_ups).await?);
         }
-        turn._places.push(wait(&self.all).await?);
+        turn.places.push(wait(&self.all).await?);
         Ok(turn)
     }
 }

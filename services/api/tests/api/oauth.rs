@@ -309,11 +309,14 @@ async fn tokens_are_asked_for_in_every_encoding() {
     }
 }
 
+/// What is sent, and the status and error that come back.
+type Case<'a> = (&'a [(&'a str, &'a str)], u16, &'a str);
+
 #[tokio::test]
 async fn oauth_errors_have_their_names() {
     let server = Server::start().await;
     let app = server.app("read").await;
-    let cases: [(&[(&str, &str)], u16, &str); 4] = [
+    let cases: [Case<'_>; 4] = [
         (
             &[("grant_type", "password"), ("username", "a")],
             400,
