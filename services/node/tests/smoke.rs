@@ -2,8 +2,9 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -58,43 +59,58 @@ fn get(port: u16, path: &str) -> Option<(u16, String)> {
     Some((status, text))
 }
 
+/// Numbers the logs.
+static RUNS: AtomicU32 = AtomicU32::new(0);
+
+/// The port that the node says it listens on for a key; 0 when it has not said so yet.
+fn port_of(log: &str, key: &str) -> u16 {
+    log.lines()
+        .find(|line| line.contains("listening") && line.contains(&format!("key=\"{key}\"")))
+        .and_then(|line| line.rsplit(':').next())
+        .and_then(|port| port.trim().parse().ok())
+        .unwrap_or(0)
+}
+
 struct Running {
     child: Child,
+    log: PathBuf,
     http: u16,
     metrics: u16,
 }
 
 impl Running {
     fn start(dir: &Path) -> Self {
-        let (http, metrics) = (free_port(), free_port());
-        let log = std::fs::File::create(dir.join(format!("log-{http}"))).expect("a log");
+        let log = dir.join(format!("log-{}", RUNS.fetch_add(1, Ordering::Relaxed)));
         let child = tidegate(dir)
             .arg("run")
-            .env("TIDEGATE_HTTP__LISTEN", format!("127.0.0.1:{http}"))
-            .env("TIDEGATE_METRICS__LISTEN", format!("127.0.0.1:{metrics}"))
+            .env("TIDEGATE_HTTP__LISTEN", "127.0.0.1:0")
+            .env("TIDEGATE_METRICS__LISTEN", "127.0.0.1:0")
             .stdout(Stdio::null())
-            .stderr(log)
+            .stderr(std::fs::File::create(&log).expect("a log"))
             .spawn()
             .expect("starts");
         let mut running = Self {
             child,
-            http,
-            metrics,
+            log,
+            http: 0,
+            metrics: 0,
         };
-        running.wait_until_ready(dir);
+        running.wait_until_ready();
         running
     }
 
-    fn wait_until_ready(&mut self, dir: &Path) {
+    fn wait_until_ready(&mut self) {
         let deadline = Instant::now() + START_LIMIT;
         loop {
+            let log = std::fs::read_to_string(&self.log).expect("its log");
+            self.http = port_of(&log, "http.listen");
+            self.metrics = port_of(&log, "metrics.listen");
             if let Some((200, _)) = get(self.metrics, "/health/ready") {
                 return;
             }
             let ended = self.child.try_wait().expect("is ours");
-            let log = || std::fs::read_to_string(dir.join(format!("log-{}", self.http)));
-            assert!(ended.is_none(), "ended: {ended:?}\n{:?}", log());
-            assert!(Instant::now() < deadline, "not ready\n{:?}", log());
+            assert!(ended.is_none(), "ended: {ended:?}\n{log}");
+            assert!(Instant::now() < deadline, "not ready\n{log}");
             std::thread::sleep(Duration::from_millis(100));
         }
     }

@@ -21,6 +21,10 @@ const NOT_SETTINGS: [&str; 1] = ["TIDEGATE_CONFIG"];
 /// were noise in trials with misspelt keys.
 const SIMILAR: f64 = 0.7;
 
+/// A variable that names no section is refused only when it is this similar to a setting: others
+/// have our prefix too, like those that Kubernetes makes of a service's name.
+const MEANT: f64 = 0.9;
+
 /// Where a value came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Origin {
@@ -85,6 +89,9 @@ impl Layers {
                 continue;
             }
             let key = rest.to_ascii_lowercase().replace("__", ".");
+            if !key.contains('.') && !self.values.contains_key(&key) && !self.is_meant(&key) {
+                continue;
+            }
             self.set_text(&key, &text, Origin::Variable(name))?;
         }
         Ok(())
@@ -126,6 +133,13 @@ impl Layers {
             let own = self.values.get(name).filter(|_| name == key);
             (name, own.map_or(value, |(value, _)| value))
         }))
+    }
+
+    /// Whether a name without a section is a misspelt setting, `http_listen` for example.
+    fn is_meant(&self, name: &str) -> bool {
+        self.values
+            .keys()
+            .any(|known| strsim::jaro_winkler(&known.replace('.', "_"), name) >= MEANT)
     }
 
     fn set(&mut self, key: &str, value: Value, origin: Origin) -> anyhow::Result<()> {
@@ -296,7 +310,21 @@ mod tests {
             .lay_environment([
                 ("PATH".to_owned(), "/bin".to_owned()),
                 ("TIDEGATE_CONFIG".to_owned(), "x.toml".to_owned()),
+                ("TIDEGATE_TEST_POSTGRES".to_owned(), "url".to_owned()),
+                (
+                    "TIDEGATE_API_SERVICE_HOST".to_owned(),
+                    "10.0.0.1".to_owned(),
+                ),
+                (
+                    "TIDEGATE_API_PORT_3000_TCP".to_owned(),
+                    "tcp://10.0.0.1:3000".to_owned(),
+                ),
             ])
             .expect("nothing of ours");
+        for misspelt in ["TIDEGATE_HTTP_LISTEN", "TIDEGATE_PROFIL"] {
+            layers()
+                .lay_environment([(misspelt.to_owned(), "x".to_owned())])
+                .expect_err(misspelt);
+        }
     }
 }

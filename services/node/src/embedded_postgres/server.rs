@@ -17,7 +17,7 @@ use super::cluster::Cluster;
 use super::owner::Owner;
 
 /// Recovery after a crash of a busy database replays at most some hundred megabytes of log.
-const START_LIMIT: Duration = Duration::from_secs(60);
+const START_LIMIT: Duration = Duration::from_mins(1);
 
 /// A fast shutdown ends sessions and writes a checkpoint.
 const STOP_LIMIT: Duration = Duration::from_secs(30);

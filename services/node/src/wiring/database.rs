@@ -16,18 +16,20 @@ pub(crate) struct Database {
 impl Database {
     /// For a node.
     pub(crate) async fn start(config: &Config) -> anyhow::Result<Self> {
-        let embedded = match config.database.is_embedded() {
-            true => Some(EmbeddedPostgres::start(&config.data_dir).await?),
-            false => None,
+        let embedded = if config.database.is_embedded() {
+            Some(EmbeddedPostgres::start(&config.data_dir).await?)
+        } else {
+            None
         };
         Self::connect(config, embedded).await
     }
 
     /// For a command, which may run beside a node.
     pub(crate) async fn visit(config: &Config) -> anyhow::Result<Self> {
-        let embedded = match config.database.is_embedded() {
-            true => Some(EmbeddedPostgres::visit(&config.data_dir).await?),
-            false => None,
+        let embedded = if config.database.is_embedded() {
+            Some(EmbeddedPostgres::visit(&config.data_dir).await?)
+        } else {
+            None
         };
         Self::connect(config, embedded).await
     }

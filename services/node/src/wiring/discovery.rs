@@ -116,7 +116,7 @@ async fn look(targets: &[Target], in_use: &BTreeSet<SocketAddr>) -> BTreeSet<Soc
         {
             Ok(Ok(addresses)) => known.extend(addresses),
             Ok(Err(error)) => {
-                tracing::warn!(host = target.host, %error, "a role's name is unknown")
+                tracing::warn!(host = target.host, %error, "a role's name is unknown");
             }
             Err(_) => tracing::warn!(host = target.host, "DNS does not answer"),
         }

@@ -72,8 +72,9 @@ impl Node {
         }
         node.base
             .spawn("rpc-inside", rpc::serve_pipe(routes, pipe, stop.clone()));
-        node.base.spawn("relay", relay(shared, stop.clone()));
-        node.base.spawn("gauges", gauges::run(pool, stop));
+        node.base
+            .spawn("relay", relay(shared.clone(), stop.clone()));
+        node.base.spawn("gauges", gauges::run(shared, roles, stop));
         node.health.set_serving(true);
         Ok(node)
     }

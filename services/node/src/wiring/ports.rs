@@ -24,23 +24,31 @@ impl Ports {
         let serves_others = !roles.is_all() && (roles.fanout || roles.delivery);
         Ok(Self {
             metrics: bind("metrics.listen", config.metrics.listen).await?,
-            http: match roles.api {
-                true => Some(bind("http.listen", config.http.listen).await?),
-                false => None,
-            },
-            rpc: match serves_others {
-                true => Some(bind("rpc.listen", config.rpc.listen).await?),
-                false => None,
-            },
+            http: bind_if(roles.api, "http.listen", config.http.listen).await?,
+            rpc: bind_if(serves_others, "rpc.listen", config.rpc.listen).await?,
         })
     }
 }
 
+async fn bind_if(
+    needed: bool,
+    key: &str,
+    address: SocketAddr,
+) -> anyhow::Result<Option<TcpListener>> {
+    if needed {
+        return bind(key, address).await.map(Some);
+    }
+    Ok(None)
+}
+
 async fn bind(key: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).await.with_context(|| {
+    let listener = TcpListener::bind(address).await.with_context(|| {
         format!(
             "{key}: cannot listen on {address}; is another node running here, or another program \
              on that port? Choose a free one with --set {key}=address:port"
         )
-    })
+    })?;
+    // Port 0 lets the system choose; what it chose is told here.
+    tracing::info!(key, address = %listener.local_addr()?, "listening");
+    Ok(listener)
 }

@@ -99,3 +99,96 @@ async fn finish(
         () = stop.hard.cancelled() => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use tidegate_proto::fanout::v1::timelines_client::TimelinesClient;
+    use tidegate_proto::fanout::v1::timelines_server::{Timelines, TimelinesServer};
+    use tidegate_proto::fanout::v1::{RebuildRequest, RebuildResponse};
+    use tonic::Code;
+
+    use super::super::discovery;
+    use super::*;
+
+    /// Answers with its own number as the state, so that a test sees who answered.
+    struct Numbered(i32);
+
+    #[tonic::async_trait]
+    impl Timelines for Numbered {
+        async fn rebuild(
+            &self,
+            _: tonic::Request<RebuildRequest>,
+        ) -> Result<tonic::Response<RebuildResponse>, tonic::Status> {
+            Ok(tonic::Response::new(RebuildResponse { state: self.0 }))
+        }
+    }
+
+    fn auth(token: &str) -> RpcAuth {
+        RpcAuth::new(token).expect("printable")
+    }
+
+    fn routes(number: i32) -> Routes {
+        Routes::new(InterceptedService::new(
+            TimelinesServer::new(Numbered(number)),
+            auth("right").required(),
+        ))
+    }
+
+    async fn call(channel: &Channel, token: &str) -> Result<i32, Code> {
+        let mut client = TimelinesClient::new(authenticated(channel.clone(), &auth(token)));
+        let mut request = tonic::Request::new(RebuildRequest::default());
+        request.set_timeout(Duration::from_secs(5));
+        match client.rebuild(request).await {
+            Ok(answer) => Ok(answer.into_inner().state),
+            Err(status) => Err(status.code()),
+        }
+    }
+
+    #[tokio::test]
+    async fn calls_inside_the_process_need_the_token_too() {
+        let stop = Stop::default();
+        let (channel, incoming) = pipe().split();
+        let serving = tokio::spawn(serve_pipe(routes(7), incoming, stop.clone()));
+        assert_eq!(call(&channel, "right").await, Ok(7));
+        assert_eq!(call(&channel, "wrong").await, Err(Code::Unauthenticated));
+        stop.stop_softly();
+        serving.await.expect("no panic").expect("ends well");
+    }
+
+    #[tokio::test]
+    async fn a_second_server_is_found_and_used_within_ten_seconds_and_forgotten_when_it_ends() {
+        let first = TcpListener::bind("127.0.0.1:0").await.expect("binds");
+        let second = TcpListener::bind("127.0.0.1:0").await.expect("binds");
+        let address = |listener: &TcpListener| listener.local_addr().expect("bound");
+        let (first_at, second_at) = (address(&first), address(&second));
+        // Its address is known from the start, but nobody is there yet.
+        drop(second);
+        let stop = Stop::default();
+        tokio::spawn(serve_tcp(routes(1), first, stop.clone()));
+        let urls = format!("http://{first_at},http://{second_at}");
+        let (channel, task) = discovery::channel(&urls, stop.soft.clone()).expect("two addresses");
+        tokio::spawn(task);
+        for _ in 0..20 {
+            assert_eq!(call(&channel, "right").await, Ok(1));
+        }
+
+        let second_stop = Stop::default();
+        let second = TcpListener::bind(second_at).await.expect("still free");
+        let serving = tokio::spawn(serve_tcp(routes(2), second, second_stop.clone()));
+        let started = Instant::now();
+        while call(&channel, "right").await != Ok(2) {
+            assert!(started.elapsed() < Duration::from_secs(10), "never used");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+
+        second_stop.stop_now();
+        serving.await.expect("no panic").expect("ends well");
+        tokio::time::sleep(Duration::from_secs(7)).await;
+        for _ in 0..20 {
+            assert_eq!(call(&channel, "right").await, Ok(1));
+        }
+        stop.stop_now();
+    }
+}
