@@ -2,6 +2,7 @@
 
 use sqlx::{PgConnection, Postgres, Transaction};
 use tidegate_federation::parse::ParseError;
+use tidegate_model::RemoteNote;
 use tidegate_store::StoreError;
 use tidegate_store::accounts::Account;
 
@@ -102,6 +103,27 @@ impl Inbound<'_> {
         .fetch_one(&self.deps.pool)
         .await?)
     }
+}
+
+/// Lets one post of a thread be written at a time, until the transaction ends: a reply and its
+/// parent that come at the same moment would otherwise not see each other, and stay apart for
+/// ever. Locks are taken in one order, so that no two posts wait for each other.
+pub(super) async fn lock_thread(
+    connection: &mut PgConnection,
+    note: &RemoteNote,
+) -> Result<(), Halt> {
+    let uris: Vec<&str> = std::iter::once(note.uri.as_str())
+        .chain(note.in_reply_to.as_deref())
+        .collect();
+    sqlx::query(
+        "select pg_advisory_xact_lock(key) from (
+             select distinct hashtextextended(uri, 0) as key from unnest($1::text[]) as uri
+             order by key) keys",
+    )
+    .bind(&uris)
+    .execute(connection)
+    .await?;
+    Ok(())
 }
 
 /// Records an activity's id; `false` when this actor's activity of that id was recorded before.

@@ -5,7 +5,7 @@ use tidegate_model::{Message, RemoteNote, same_origin};
 use tidegate_store::statuses::{self, Status};
 use time::Duration;
 
-use super::context::{Halt, Inbound, Outcome};
+use super::context::{Halt, Inbound, Outcome, lock_thread};
 use super::relevance::{self, Addressed};
 use super::resolve::Resolver;
 use crate::local;
@@ -30,6 +30,7 @@ pub(super) async fn create(it: &Inbound<'_>, note: &RemoteNote) -> Result<Outcom
     let Some(mut transaction) = it.begin().await? else {
         return Ok(Outcome::Repeated);
     };
+    lock_thread(&mut transaction, note).await?;
     let parent = match &note.in_reply_to {
         Some(uri) => statuses::by_uri(&mut *transaction, uri).await?,
         None => None,

@@ -6,7 +6,7 @@ use tidegate_store::notifications::{self, NotificationKind};
 use tidegate_store::statuses::{self, Status};
 use tidegate_store::{accounts, favourites};
 
-use super::context::{Halt, Inbound, Outcome};
+use super::context::{Halt, Inbound, Outcome, lock_thread};
 use super::post;
 use super::relevance::has_local_follower;
 use super::resolve::{Resolver, followers_of};
@@ -107,6 +107,7 @@ async fn original(it: &Inbound<'_>, uri: &str) -> Result<Option<Status>, Halt> {
         return Ok(None);
     }
     let mut transaction = it.deps.pool.begin().await?;
+    lock_thread(&mut transaction, &note).await?;
     let parent = match &note.in_reply_to {
         Some(uri) => statuses::by_uri(&mut *transaction, uri).await?,
         None => None,

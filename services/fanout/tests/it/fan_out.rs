@@ -172,11 +172,18 @@ async fn crowd(world: &World, target: &Account, size: i64) {
     }
 }
 
+/// Ranges whose message is under way and that are not done; one message may be in the outbox and
+/// in the queue at the same time.
 async fn outstanding(world: &World) -> i64 {
     world
         .count(
-            "select (select count(*) from queue_messages where queue like '%ranges')
-                  + (select count(*) from outbox where queue like '%ranges')",
+            "select count(distinct start) from (
+                 select (payload -> 'message' ->> 'start')::bigint as start
+                 from queue_messages where queue like '%ranges'
+                 union all
+                 select (payload ->> 'start')::bigint from outbox where queue like '%ranges'
+             ) ranges
+             where start not in (select range_start from fanout_done)",
         )
         .await
 }
