@@ -10,7 +10,7 @@ use crate::cluster::{Cluster, Mode};
 const PASSWORD: &str = "correct horse battery";
 
 /// The workspace.
-fn root() -> anyhow::Result<&'static Path> {
+pub(crate) fn root() -> anyhow::Result<&'static Path> {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .ancestors()
         .nth(2)

@@ -273,10 +273,10 @@ impl Cluster {
     pub(crate) async fn finish(mut self) -> anyhow::Result<()> {
         for node in &mut self.nodes {
             if let Some(process) = node.process.take() {
-                let status = process.terminate().await?;
+                let (status, log) = process.terminate().await?;
                 anyhow::ensure!(
                     status.success(),
-                    "{} ended with {status} after SIGTERM",
+                    "{} ended with {status} after SIGTERM: {log}",
                     node.role
                 );
             }

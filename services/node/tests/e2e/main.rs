@@ -4,6 +4,7 @@
 mod client;
 mod clients;
 mod cluster;
+mod fedify;
 mod kills;
 mod process;
 mod stories;

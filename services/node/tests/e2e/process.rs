@@ -75,8 +75,8 @@ impl Process {
         Ok(())
     }
 
-    /// SIGTERM, and waits for its end.
-    pub(crate) async fn terminate(mut self) -> anyhow::Result<ExitStatus> {
+    /// SIGTERM, and waits for its end; also returns the end of its log.
+    pub(crate) async fn terminate(mut self) -> anyhow::Result<(ExitStatus, String)> {
         kill(
             Pid::from_raw(self.child.id().cast_signed()),
             Signal::SIGTERM,
@@ -84,7 +84,7 @@ impl Process {
         let deadline = Instant::now() + START_LIMIT;
         loop {
             if let Some(status) = self.child.try_wait()? {
-                return Ok(status);
+                return Ok((status, self.log_tail()));
             }
             if Instant::now() > deadline {
                 bail!("it did not end after SIGTERM: {}", self.log_tail());
