@@ -1,7 +1,7 @@
 //! `tidegate-loadtest`: the neighbour server of `make run`, and the simulated fediverse as a
 //! process of its own.
 
-use std::{net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
+use std::{io::IsTerminal, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Parser, Subcommand};
 use tidegate_loadtest::{
@@ -80,6 +80,7 @@ async fn main() -> ExitCode {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
         .init();
     let result = match Options::parse().command {
         Command::Neighbour(options) => run_neighbour(options).await,

@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
+use serde_json::json;
 use tidegate_loadtest::{
     ActorRef, Ledger, PostSpec, Sim, SimConfig, Visibility,
     neighbour::{Neighbour, NeighbourConfig},
@@ -86,7 +87,11 @@ async fn a_neighbour_accepts_welcomes_answers_and_likes() {
 
     let welcome = tide.ledger().activities("Create")[0].json().expect("JSON");
     let welcome_note = welcome["object"]["id"].as_str().expect("an id");
-    let reply = PostSpec::with("<p>fish is here</p>", Visibility::Direct).mention(MOG);
+    let mut reply = PostSpec::with("<p>fish is here</p>", Visibility::Direct).mention(MOG);
+    // As Fedify writes it: one tag, no list.
+    reply.extra = [("tag".to_owned(), json!({ "type": "Mention", "href": MOG }))]
+        .into_iter()
+        .collect();
     let posted = tide
         .post(&ada, &reply.reply_to(welcome_note))
         .await
@@ -101,7 +106,7 @@ async fn a_neighbour_accepts_welcomes_answers_and_likes() {
     let answer = answers.last().expect("came").json().expect("JSON");
     assert_eq!(
         answer["to"],
-        serde_json::json!([ada.uri]),
+        json!([ada.uri]),
         "a direct question is answered directly"
     );
     running.end().await;

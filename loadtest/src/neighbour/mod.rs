@@ -237,7 +237,7 @@ impl Neighbour {
             return Ok(());
         }
         for (character, who) in &self.house.residents {
-            let replied = note["inReplyTo"].as_str().unwrap_or_default();
+            let replied = text_or_id(&note["inReplyTo"]).unwrap_or_default();
             if replied
                 .strip_prefix(&who.uri)
                 .is_some_and(|rest| rest.starts_with('/'))
@@ -245,11 +245,9 @@ impl Neighbour {
                 let liked = self.sim.like(who, id, author).await?;
                 tracing::info!(actor = %who.username, taken = liked.all_taken(), "liked a reply");
             }
-            let tags = note["tag"]
-                .as_array()
-                .map(Vec::as_slice)
-                .unwrap_or_default();
-            let mentioned = tags.iter().any(|tag| tag["href"] == who.uri.as_str());
+            let mentioned = one_or_many(&note["tag"])
+                .iter()
+                .any(|tag| tag["href"] == who.uri.as_str());
             if mentioned && self.may_answer(author) {
                 let public = [&note["to"], &note["cc"]].into_iter().any(has_public);
                 let visibility = if public {
@@ -407,12 +405,17 @@ fn text_or_id(value: &Value) -> Option<&str> {
     value.as_str().or_else(|| value["id"].as_str())
 }
 
-fn has_public(audience: &Value) -> bool {
-    match audience {
-        Value::String(uri) => uri == PUBLIC,
-        Value::Array(uris) => uris.iter().any(|uri| uri == PUBLIC),
-        _ => false,
+/// Many servers write a list of one without the list.
+fn one_or_many(value: &Value) -> &[Value] {
+    match value {
+        Value::Array(values) => values,
+        Value::Null => &[],
+        value => std::slice::from_ref(value),
     }
+}
+
+fn has_public(audience: &Value) -> bool {
+    one_or_many(audience).iter().any(|uri| uri == PUBLIC)
 }
 
 fn escaped(text: &str) -> String {
@@ -420,4 +423,25 @@ fn escaped(text: &str) -> String {
         .replace('<', "&lt;")
         .replace('>', "&gt;")
         .replace('"', "&quot;")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_list_of_one_may_come_without_the_list() {
+        assert!(has_public(&json!(PUBLIC)) && has_public(&json!(["x", PUBLIC])));
+        assert!(!has_public(&json!(null)) && !has_public(&json!([])));
+        assert_eq!(one_or_many(&json!({ "href": "x" })).len(), 1);
+    }
+
+    #[test]
+    fn what_is_said_is_escaped_and_its_hashtags_are_found() {
+        let post = spec("tea & fish <3 #weather");
+        assert_eq!(post.html, "<p>tea &amp; fish &lt;3 #weather</p>");
+        assert_eq!(post.hashtags, ["weather"]);
+    }
 }

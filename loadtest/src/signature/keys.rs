@@ -124,18 +124,25 @@ impl KeyPool {
     }
 }
 
-/// Whether `signature` over `message` was made by the owner of the PEM key.
-pub fn verify(public_pem: &str, message: &[u8], signature: &[u8]) -> Result<bool, &'static str> {
-    let key = RsaPublicKey::from_public_key_pem(public_pem).map_err(|_| "unreadable key")?;
-    if key.size() > LARGEST_KEY_BYTES {
-        return Err("key too large");
+/// Somebody's public key, read once: reading takes longer than using it.
+#[derive(Debug, Clone)]
+pub struct PublicKey(VerifyingKey<Sha256>);
+
+impl PublicKey {
+    /// Reads SPKI PEM.
+    pub fn from_pem(pem: &str) -> Result<Self, &'static str> {
+        let key = RsaPublicKey::from_public_key_pem(pem).map_err(|_| "unreadable key")?;
+        if key.size() > LARGEST_KEY_BYTES {
+            return Err("key too large");
+        }
+        Ok(Self(VerifyingKey::new(key)))
     }
-    let Ok(signature) = Signature::try_from(signature) else {
-        return Ok(false);
-    };
-    Ok(VerifyingKey::<Sha256>::new(key)
-        .verify(message, &signature)
-        .is_ok())
+
+    /// Whether `signature` over `message` was made by the owner of this key.
+    pub fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
+        Signature::try_from(signature)
+            .is_ok_and(|signature| self.0.verify(message, &signature).is_ok())
+    }
 }
 
 #[cfg(test)]
@@ -146,13 +153,14 @@ mod tests {
     fn a_signature_holds_for_its_message_and_key_only() {
         let pool = KeyPool::new(2);
         let (one, two) = (pool.get(pool.assign()), pool.get(pool.assign()));
+        let public = |key: &SimKey| PublicKey::from_pem(key.public_pem()).expect("just made");
         let signature = one.sign(b"message");
-        assert_eq!(verify(one.public_pem(), b"message", &signature), Ok(true));
-        assert_eq!(verify(one.public_pem(), b"massage", &signature), Ok(false));
-        assert_eq!(verify(two.public_pem(), b"message", &signature), Ok(false));
-        assert_eq!(
-            verify("no key", b"message", &signature),
-            Err("unreadable key")
-        );
+        assert!(public(&one).verifies(b"message", &signature));
+        assert!(!public(&one).verifies(b"massage", &signature));
+        assert!(!public(&two).verifies(b"message", &signature));
+        assert!(!public(&one).verifies(b"message", b"short"));
+        let again = SimKey::from_pem(&one.private_pem()).expect("written and read");
+        assert_eq!(again.sign(b"message"), signature);
+        assert!(PublicKey::from_pem("no key").is_err());
     }
 }

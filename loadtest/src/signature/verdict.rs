@@ -83,7 +83,7 @@ mod tests {
 
     use super::*;
     use crate::signature::{
-        keys::{SimKey, verify},
+        keys::{PublicKey, SimKey},
         making::{Plan, sign},
     };
 
@@ -116,7 +116,8 @@ mod tests {
         let claim = claim(&request, SystemTime::now())
             .expect("signed")
             .map_err(|(_, why)| why)?;
-        Ok(verify(key.public_pem(), &claim.base, &claim.signature).expect("own key"))
+        let public = PublicKey::from_pem(key.public_pem()).expect("own key");
+        Ok(public.verifies(&claim.base, &claim.signature))
     }
 
     #[test]
@@ -197,10 +198,8 @@ mod tests {
                 let claim = claim(&request, SystemTime::now())
                     .expect("signed")
                     .expect("formed");
-                assert_eq!(
-                    verify(key.public_pem(), &claim.base, &claim.signature),
-                    Ok(false)
-                );
+                let public = PublicKey::from_pem(key.public_pem()).expect("own key");
+                assert!(!public.verifies(&claim.base, &claim.signature));
             }
         }
     }

@@ -10,7 +10,7 @@ use url::Url;
 use super::Sim;
 use crate::{
     error::SimError,
-    signature::{Claim, RequestView, keys, verdict},
+    signature::{Claim, RequestView, keys::PublicKey, verdict},
     world::{Actor, Recipient},
 };
 
@@ -36,7 +36,7 @@ pub struct RemoteActor {
 #[derive(Debug, Clone)]
 struct ForeignKey {
     owner: String,
-    pem: String,
+    key: PublicKey,
 }
 
 #[derive(Debug)]
@@ -99,15 +99,16 @@ impl Sim {
     async fn fetch_key(&self, asking: &Actor, key_id: &str) -> Result<ForeignKey, SimError> {
         let address = key_id.split('#').next().unwrap_or(key_id);
         let document = self.fetch_document(asking, address).await?;
-        if let Some(key) = listed_key(&document, key_id) {
-            return Ok(key);
+        if let Some((owner, pem)) = listed_key(&document, key_id) {
+            return read_key(key_id, owner, pem);
         }
         let owner = document["owner"]
             .as_str()
             .ok_or_else(|| unusable(key_id, "no such key"))?;
         let actor = self.fetch_document(asking, owner).await?;
-        let key = listed_key(&actor, key_id);
-        key.ok_or_else(|| unusable(key_id, "its owner does not list it"))
+        let listed = listed_key(&actor, key_id);
+        let (owner, pem) = listed.ok_or_else(|| unusable(key_id, "its owner does not list it"))?;
+        read_key(key_id, owner, pem)
     }
 
     /// A signed GET for an ActivityStreams document; its `id` must be the address.
@@ -163,12 +164,12 @@ impl Sim {
         let was_known = directory.keys.contains_key(&claim.key_id);
         let fetched = self.foreign_key(asking, &claim.key_id).await;
         let mut key = fetched.map_err(|error| error.to_string())?;
-        let mut good = keys::verify(&key.pem, &claim.base, &claim.signature)?;
+        let mut good = key.key.verifies(&claim.base, &claim.signature);
         if !good && was_known {
             directory.keys.invalidate(&claim.key_id).await;
             let fetched = self.foreign_key(asking, &claim.key_id).await;
             key = fetched.map_err(|error| error.to_string())?;
-            good = keys::verify(&key.pem, &claim.base, &claim.signature)?;
+            good = key.key.verifies(&claim.base, &claim.signature);
         }
         if !good {
             return Err("the signature is not by this key".to_owned());
@@ -182,8 +183,8 @@ impl Sim {
     }
 }
 
-/// The key with this id among those of an actor document, if the document owns it.
-fn listed_key(document: &Value, key_id: &str) -> Option<ForeignKey> {
+/// Owner and PEM of the key with this id among those of an actor document, if the document owns it.
+fn listed_key<'a>(document: &'a Value, key_id: &str) -> Option<(&'a str, &'a str)> {
     let id = document["id"].as_str()?;
     let keys = match &document["publicKey"] {
         Value::Array(keys) => keys.as_slice(),
@@ -193,9 +194,14 @@ fn listed_key(document: &Value, key_id: &str) -> Option<ForeignKey> {
     let key = keys
         .iter()
         .find(|key| key["id"] == key_id && key["owner"] == id)?;
-    Some(ForeignKey {
-        owner: id.to_owned(),
-        pem: key["publicKeyPem"].as_str()?.to_owned(),
+    Some((id, key["publicKeyPem"].as_str()?))
+}
+
+fn read_key(key_id: &str, owner: &str, pem: &str) -> Result<ForeignKey, SimError> {
+    let key = PublicKey::from_pem(pem).map_err(|reason| unusable(key_id, reason))?;
+    Ok(ForeignKey {
+        owner: owner.to_owned(),
+        key,
     })
 }
 
@@ -241,10 +247,9 @@ mod tests {
         let key =
             json!({ "id": "http://a.test/u#k", "owner": "http://a.test/u", "publicKeyPem": "P" });
         let document = json!({ "id": "http://a.test/u", "publicKey": [key] });
-        let found = listed_key(&document, "http://a.test/u#k").expect("listed");
         assert_eq!(
-            (found.owner.as_str(), found.pem.as_str()),
-            ("http://a.test/u", "P")
+            listed_key(&document, "http://a.test/u#k"),
+            Some(("http://a.test/u", "P"))
         );
         assert!(listed_key(&document, "http://a.test/u#other").is_none());
         let foreign = json!({ "id": "http://e.test/u", "publicKey": document["publicKey"] });
