@@ -14,16 +14,31 @@ pub async fn intern(
     let Ok(host) = host_of(url) else {
         return Ok(None);
     };
-    // The empty update makes the row visible to `returning` when it is already there.
-    let id = sqlx::query_scalar(
+    // An inbox that is there is only read: were its row locked, a follow (inbox, then accounts)
+    // and a refreshed actor (account, then inbox) would wait for each other.
+    let known: Option<i64> = sqlx::query_scalar("select id from inboxes where url = $1")
+        .bind(url)
+        .fetch_optional(&mut *connection)
+        .await?;
+    if known.is_some() {
+        return Ok(known);
+    }
+    let made: Option<i64> = sqlx::query_scalar(
         "insert into inboxes (url, host, shared) values ($1, $2, $3)
-         on conflict (url) do update set shared = inboxes.shared or excluded.shared
-         returning id",
+         on conflict (url) do nothing returning id",
     )
     .bind(url)
     .bind(host)
     .bind(shared)
-    .fetch_one(connection)
+    .fetch_optional(&mut *connection)
     .await?;
+    if made.is_some() {
+        return Ok(made);
+    }
+    // Somebody else made it between the two statements.
+    let id = sqlx::query_scalar("select id from inboxes where url = $1")
+        .bind(url)
+        .fetch_one(connection)
+        .await?;
     Ok(Some(id))
 }
