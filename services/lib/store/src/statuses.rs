@@ -239,15 +239,33 @@ pub async fn insert_remote(
     Ok(status)
 }
 
+/// Earlier versions that are kept of a remote post: more than people look at, few enough that
+/// a post which is edited without end costs little.
+const MAX_VERSIONS: i64 = 100;
+
 /// Takes over the edit of a remote post that happened at `updated`, unless the post is gone or
-/// an edit at least as new is there already; tells whether it did. Owner, audience and parent
-/// are never altered.
+/// an edit at least as new is there already; tells whether it did. The earlier version is kept.
+/// Owner, audience and parent are never altered.
 pub async fn update_remote(
     connection: &mut PgConnection,
     id: i64,
     note: &RemoteNote,
     updated: OffsetDateTime,
 ) -> Result<bool, StoreError> {
+    sqlx::query(
+        "insert into status_edits (status_id, content, spoiler_text, sensitive, created_at)
+         select s.id, s.content, s.spoiler_text, s.sensitive, coalesce(s.edited_at, s.created_at)
+         from (select * from statuses
+               where id = $1 and not local and deleted_at is null
+                 and coalesce(edited_at, created_at) < $2
+               for update) s
+         where (select count(*) from status_edits e where e.status_id = s.id) < $3",
+    )
+    .bind(id)
+    .bind(updated)
+    .bind(MAX_VERSIONS)
+    .execute(&mut *connection)
+    .await?;
     let changed = sqlx::query(
         "update statuses set content = $2, spoiler_text = $3, sensitive = $4, language = $5,
                              url = $6, attachments = $7, emojis = $8, edited_at = $9

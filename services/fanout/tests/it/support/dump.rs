@@ -27,7 +27,13 @@ const VOLATILE: [&str; 15] = [
 ];
 
 /// Tables whose own id nothing refers to.
-const ANONYMOUS: [&str; 4] = ["notifications", "dead_messages", "outbox", "mutes"];
+const ANONYMOUS: [&str; 5] = [
+    "notifications",
+    "dead_messages",
+    "outbox",
+    "mutes",
+    "status_edits",
+];
 
 /// Of the queue only what deliveries there are to make; a repeat of a message is not an effect.
 const SKIPPED: [&str; 2] = ["queue_messages", "_sqlx_migrations"];

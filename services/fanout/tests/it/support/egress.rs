@@ -81,7 +81,6 @@ impl FakeEgress {
         self.state.lock().expect("not poisoned").asked.clone()
     }
 
-    #[expect(clippy::result_large_err, reason = "tonic's own error type")]
     fn answer(&self, url: &str) -> Result<FetchedObject, Status> {
         let mut state = self.state.lock().expect("not poisoned");
         state.asked.push(url.to_owned());

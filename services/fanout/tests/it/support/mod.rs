@@ -23,7 +23,7 @@ use egress::FakeEgress;
 use timelines::Recording;
 
 /// How long anything may take before a test calls it stuck.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// One database, one queue, one running role.
 pub(crate) struct World {
@@ -49,6 +49,17 @@ impl World {
     pub(crate) async fn stopped() -> Self {
         let database = Postgres::shared().await.fresh_database().await;
         let pool = database.pool.clone();
+        Self::over(database, pool).await
+    }
+
+    /// The same with a database pool of two, shared by role, queue and relay.
+    pub(crate) async fn with_two_connections() -> Self {
+        let database = Postgres::shared().await.fresh_database().await;
+        let pool = database.pool_of(2).await;
+        Self::over(database, pool).await
+    }
+
+    async fn over(database: TestDatabase, pool: sqlx::PgPool) -> Self {
         let queue: Arc<dyn Queue> = Arc::new(TableQueue::new(pool.clone()));
         let outbox = OutboxHandle::default();
         let egress = FakeEgress::start().await;

@@ -44,7 +44,7 @@ impl Recording {
     /// Makes an empty list that appends go to.
     pub(crate) async fn open(&self, account: i64) {
         let nonce = self
-            .begin(account, Duration::from_secs(60))
+            .begin(account, Duration::from_mins(1))
             .await
             .expect("answers")
             .expect("nobody else builds");
