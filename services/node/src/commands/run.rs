@@ -79,9 +79,12 @@ fn greet(config: &Config, roles: Roles) {
         return;
     }
     println!("Tidegate is ready at {}", config.instance.base_url);
+    let program = std::env::args()
+        .next()
+        .unwrap_or_else(|| "tidegate".to_owned());
     println!(
         "  First account: sign up at {}/auth/sign_up, or type\n    \
-         tidegate admin account create --username NAME --email ADDRESS --role owner --confirmed",
+         {program} admin account create --username NAME --email ADDRESS --role owner --confirmed",
         config.instance.base_url
     );
     if config.mail.is_folder() {
