@@ -56,6 +56,12 @@ impl Cluster {
         &self.sockets
     }
 
+    /// Removes the socket's folder once nobody listens there; the next start makes it again.
+    pub(super) fn forget_sockets(&self) {
+        // Not empty means that somebody else uses it, and it stays.
+        let _kept = std::fs::remove_dir(&self.sockets);
+    }
+
     /// The version that made the cluster; `None` when there is no cluster yet.
     pub(super) fn version(&self) -> anyhow::Result<Option<u32>> {
         let path = self.data().join("PG_VERSION");

@@ -97,6 +97,7 @@ impl EmbeddedPostgres {
     pub(crate) async fn stop(mut self) -> anyhow::Result<()> {
         if self.lock.is_some() {
             self.server.stop().await?;
+            self.cluster.forget_sockets();
         }
         Ok(())
     }
