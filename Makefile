@@ -1,5 +1,5 @@
 # Short names for the scripts and cargo commands below; `make` lists them.
-.PHONY: help run test check test-fresh servers stop-servers
+.PHONY: help run test check kills test-fresh servers stop-servers
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -13,7 +13,10 @@ test: ## install what is missing and run every test on real servers
 check: ## formatting, lints and unit tests: under a minute when warm
 	cargo fmt --all -- --check
 	cargo clippy --workspace --all-targets -- -D warnings
-	cargo test --workspace --lib -q
+	cargo test --workspace --lib --bins -q
+
+kills: ## the long form of the kill tests: three rounds of every victim in both modes
+	TIDEGATE_KILL_ROUNDS=3 cargo test -p tidegate-node --test e2e kills -- --nocapture --test-threads=1
 
 test-fresh: ## run `make run` and `make test` in a bare Debian 12 (as root, takes half an hour)
 	./deploy/scripts/test-fresh

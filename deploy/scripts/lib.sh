@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Shared by the scripts of this folder; sourced, never run.
 # Says what it does, asks for root only where Debian's packages need it, and leaves no service
 # started, stopped or changed.

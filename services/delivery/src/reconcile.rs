@@ -59,7 +59,10 @@ with lost as materialized (
            and published_at < now() - make_interval(secs => $1 * (1 << least(republish_count, 8)))
            or published_at is null
               and created_at < now() - make_interval(secs => $2)
-              and updated_at < now() - make_interval(secs => $2))
+              and updated_at < now() - make_interval(secs => $2)
+              -- While its activity is being planned a row has no message on purpose.
+              and exists (select 1 from activities a
+                          where a.id = activity_id and a.planned_at is not null))
     limit $3
     for update skip locked
 )

@@ -19,6 +19,9 @@ use url::Url;
 /// A new server must be in use within 10 s of its start; this leaves half of that for slow DNS.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
+/// While no server opens at all, as when all roles start together, it looks sooner.
+const LOOK_AGAIN_WHEN_NONE_OPENS: Duration = Duration::from_millis(500);
+
 /// How long an address may take to accept a connection within one network.
 const KNOCK_LIMIT: Duration = Duration::from_secs(1);
 
@@ -79,7 +82,7 @@ async fn keep_up_to_date(
 ) -> anyhow::Result<()> {
     let mut in_use = BTreeSet::new();
     loop {
-        let wanted = look(&targets, &in_use).await;
+        let (wanted, some_open) = look(&targets, &in_use).await;
         for change in differences(&in_use, &wanted) {
             let sent = match change {
                 (address, true) => {
@@ -95,17 +98,22 @@ async fn keep_up_to_date(
             }
         }
         in_use = wanted;
+        let pause = if some_open {
+            LOOK_AGAIN
+        } else {
+            LOOK_AGAIN_WHEN_NONE_OPENS
+        };
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
-            () = tokio::time::sleep(LOOK_AGAIN) => {}
+            () = tokio::time::sleep(pause) => {}
         }
     }
 }
 
 /// The addresses to use: those that open. When none does, all that are known, so that calls fail
 /// at once instead of waiting for a server until their deadline; when not even a name is known,
-/// what was in use, because DNS itself may be away.
-async fn look(targets: &[Target], in_use: &BTreeSet<SocketAddr>) -> BTreeSet<SocketAddr> {
+/// what was in use, because DNS itself may be away. Also says whether any opens.
+async fn look(targets: &[Target], in_use: &BTreeSet<SocketAddr>) -> (BTreeSet<SocketAddr>, bool) {
     let mut known = BTreeSet::new();
     for target in targets {
         match timeout(
@@ -134,9 +142,9 @@ async fn look(targets: &[Target], in_use: &BTreeSet<SocketAddr>) -> BTreeSet<Soc
         .filter_map(|(address, open)| open.then_some(address))
         .collect();
     match (open.is_empty(), known.is_empty()) {
-        (false, _) => open,
-        (true, false) => known,
-        (true, true) => in_use.clone(),
+        (false, _) => (open, true),
+        (true, false) => (known, false),
+        (true, true) => (in_use.clone(), false),
     }
 }
 
@@ -201,11 +209,14 @@ mod tests {
         drop(closed);
         let targets = parse(&format!("http://{open_at},http://{closed_at}")).expect("two");
         let none = BTreeSet::new();
-        assert_eq!(look(&targets, &none).await, BTreeSet::from([open_at]));
+        assert_eq!(
+            look(&targets, &none).await,
+            (BTreeSet::from([open_at]), true)
+        );
         drop(open);
         assert_eq!(
             look(&targets, &none).await,
-            BTreeSet::from([open_at, closed_at])
+            (BTreeSet::from([open_at, closed_at]), false)
         );
     }
 }

@@ -75,7 +75,7 @@ impl Client {
             username: username.to_owned(),
         };
         let me = client.get("/api/v1/accounts/verify_credentials").await?;
-        client.account_id = text(&me, "id")?.to_owned();
+        text(&me, "id")?.clone_into(&mut client.account_id);
         Ok(client)
     }
 
@@ -208,7 +208,7 @@ pub(crate) async fn eventually(
     what: &str,
     mut check: impl AsyncFnMut() -> anyhow::Result<bool>,
 ) -> anyhow::Result<()> {
-    const LIMIT: Duration = Duration::from_secs(60);
+    const LIMIT: Duration = Duration::from_mins(1);
     let deadline = Instant::now() + LIMIT;
     loop {
         let last = check().await;

@@ -28,6 +28,8 @@ pub(crate) enum Mode {
     Embedded,
     /// A process per role, RabbitMQ, Redis, gRPC over TCP.
     Split,
+    /// The same, with a second delivery process that the others know of and the test starts.
+    SecondDelivery,
 }
 
 /// What a cluster is started on.
@@ -49,6 +51,8 @@ pub(crate) struct Stores {
 pub(crate) struct Node {
     /// `all`, `api`, `fanout` or `delivery`.
     pub(crate) role: &'static str,
+    /// Known to the others from the start, but started by the test itself.
+    later: bool,
     metrics_port: u16,
     rpc_port: u16,
     process: Option<Process>,
@@ -65,7 +69,8 @@ pub(crate) struct Cluster {
     settings: Vec<(String, String)>,
     folder: TempDir,
     database: Option<TestDatabase>,
-    _vhost: Option<TestVhost>,
+    /// Deleted with the cluster.
+    vhost: Option<TestVhost>,
     _slot: SemaphorePermit<'static>,
 }
 
@@ -83,7 +88,7 @@ impl Cluster {
                 timelines: "memory".to_owned(),
                 timelines_prefix: "tidegate".to_owned(),
             },
-            Mode::Split => {
+            Mode::Split | Mode::SecondDelivery => {
                 let place = RabbitMq::shared().await.vhost().await;
                 let redis = Redis::shared().await;
                 let stores = Stores {
@@ -99,7 +104,7 @@ impl Cluster {
         };
         let mut cluster = Self::prepare(mode, &stores, extra, slot).await?;
         cluster.database = Some(database);
-        cluster._vhost = vhost;
+        cluster.vhost = vhost;
         cluster.start_all().await?;
         Ok(cluster)
     }
@@ -124,15 +129,12 @@ impl Cluster {
     ) -> anyhow::Result<Self> {
         let http_port = free_port()?;
         let sim = Sim::start(SimConfig::default()).await?;
-        let roles: &[&'static str] = match mode {
-            Mode::Embedded => &["all"],
-            Mode::Split => &["api", "fanout", "delivery"],
-        };
-        let nodes = roles
+        let nodes = roles(mode)
             .iter()
-            .map(|&role| {
+            .map(|&(role, later)| {
                 Ok(Node {
                     role,
+                    later,
                     metrics_port: free_port()?,
                     rpc_port: free_port()?,
                     process: None,
@@ -141,11 +143,16 @@ impl Cluster {
             .collect::<anyhow::Result<Vec<_>>>()?;
         let folder = tempfile::Builder::new().prefix("tidegate-e2e-").tempdir()?;
         let mut settings = settings(http_port, folder.path(), &sim, stores);
-        for node in &nodes {
-            if node.role == "fanout" || node.role == "delivery" {
-                let key = format!("TIDEGATE_RPC__{}", node.role.to_uppercase());
-                settings.push((key, format!("http://127.0.0.1:{}", node.rpc_port)));
-            }
+        for role in ["fanout", "delivery"] {
+            let urls: Vec<String> = nodes
+                .iter()
+                .filter(|node| node.role == role)
+                .map(|node| format!("http://127.0.0.1:{}", node.rpc_port))
+                .collect();
+            settings.push((
+                format!("TIDEGATE_RPC__{}", role.to_uppercase()),
+                urls.join(","),
+            ));
         }
         settings.extend(
             extra
@@ -159,7 +166,7 @@ impl Cluster {
             settings,
             folder,
             database: None,
-            _vhost: None,
+            vhost: None,
             _slot: slot,
         })
     }
@@ -169,15 +176,14 @@ impl Cluster {
             // A node of one role refuses a schema that is not there yet.
             self.command(&["migrate"]).await?;
         }
-        for index in 0..self.nodes.len() {
+        let first: Vec<usize> = (0..self.nodes.len())
+            .filter(|&index| !self.nodes[index].later)
+            .collect();
+        for &index in &first {
             self.spawn(index)?;
         }
-        for node in &mut self.nodes {
-            node.process
-                .as_mut()
-                .context("just started")?
-                .ready()
-                .await?;
+        for index in first {
+            self.process(index)?.ready().await?;
         }
         Ok(())
     }
@@ -262,11 +268,17 @@ impl Cluster {
 
     /// The ends of all logs, for messages of failed tests.
     pub(crate) fn logs(&self) -> String {
-        self.nodes
-            .iter()
-            .filter_map(|node| Some((node.role, node.process.as_ref()?)))
-            .map(|(role, process)| format!("--- {role}\n{}\n", process.log_tail()))
-            .collect()
+        let mut logs = String::new();
+        for node in &self.nodes {
+            if let Some(process) = &node.process {
+                logs += "--- ";
+                logs += node.role;
+                logs += "\n";
+                logs += &process.log_tail();
+                logs += "\n";
+            }
+        }
+        logs
     }
 
     /// Ends everything in order; every process must end with success.
@@ -283,6 +295,20 @@ impl Cluster {
         }
         self.sim.shutdown().await;
         Ok(())
+    }
+}
+
+/// The processes of a mode, and which of them the test starts itself.
+const fn roles(mode: Mode) -> &'static [(&'static str, bool)] {
+    match mode {
+        Mode::Embedded => &[("all", false)],
+        Mode::Split => &[("api", false), ("fanout", false), ("delivery", false)],
+        Mode::SecondDelivery => &[
+            ("api", false),
+            ("fanout", false),
+            ("delivery", false),
+            ("delivery", true),
+        ],
     }
 }
 

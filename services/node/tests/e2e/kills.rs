@@ -35,7 +35,7 @@ const WRITERS: usize = 4;
 
 /// How long everything may take to arrive after the last kill: a row that was in hand of a
 /// killed process comes back after its visibility time-out, a failed one after its ladder.
-const QUIESCE: Duration = Duration::from_secs(300);
+const QUIESCE: Duration = Duration::from_mins(5);
 
 /// How long a victim stays dead.
 const DEAD_FOR: Duration = Duration::from_secs(2);

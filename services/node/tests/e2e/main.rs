@@ -6,5 +6,6 @@ mod clients;
 mod cluster;
 mod fedify;
 mod kills;
+mod operations;
 mod process;
 mod stories;

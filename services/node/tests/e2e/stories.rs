@@ -123,10 +123,9 @@ async fn what_is_done_is_undone(cluster: &Cluster) -> anyhow::Result<()> {
     eventually("the post on home", async || {
         let home = kim.home().await?;
         let found = home.iter().find(|status| status["uri"] == json!(note));
-        id = found
-            .and_then(|s| s["id"].as_str())
-            .unwrap_or_default()
-            .to_owned();
+        if let Some(known) = found.and_then(|status| status["id"].as_str()) {
+            known.clone_into(&mut id);
+        }
         Ok(found.is_some())
     })
     .await?;
