@@ -38,6 +38,10 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// its channel closes.
 const END_LIMIT: Duration = Duration::from_secs(2);
 
+/// For one ack or return to be written out. On a connection that just died the library may
+/// never answer; the message is the broker's again then, and nobody must wait for it.
+const SETTLE_LIMIT: Duration = Duration::from_secs(5);
+
 /// Characters of a reason in a header.
 const MAX_REASON_CHARS: usize = 1_000;
 
@@ -240,7 +244,7 @@ impl Session {
                 }
             }
         };
-        let _returned_with_thechannel = timeout(END_LIMIT, ending).await;
+        let _returned_with_the_channel = timeout(END_LIMIT, ending).await;
     }
 }
 
@@ -284,7 +288,8 @@ struct RabbitHandle {
 
 impl RabbitHandle {
     async fn ack_now(&self) {
-        if !matches!(self.acker.ack(BasicAckOptions::default()).await, Ok(true)) {
+        let ack = timeout(SETTLE_LIMIT, self.acker.ack(BasicAckOptions::default()));
+        if !matches!(ack.await, Ok(Ok(true))) {
             tracing::debug!(queue = %self.queue, "an ack came too late; the message comes again");
         }
     }
@@ -300,7 +305,7 @@ impl Handle for RabbitHandle {
     /// at most [`MAX_HOLD`] and no longer than the consumer lives.
     async fn give_back(&self, delay: Duration) {
         if delay.is_zero() || self.stop.is_cancelled() {
-            let _lost_with_itschannel = self.acker.nack(requeue()).await;
+            let _lost_with_its_channel = timeout(SETTLE_LIMIT, self.acker.nack(requeue())).await;
             return;
         }
         let permit = self.permit.lock().map_or(None, |mut permit| permit.take());
@@ -310,7 +315,7 @@ impl Handle for RabbitHandle {
                 () = stop.cancelled() => {}
                 () = tokio::time::sleep(delay.min(MAX_HOLD)) => {}
             }
-            let _lost_with_itschannel = acker.nack(requeue()).await;
+            let _lost_with_its_channel = timeout(SETTLE_LIMIT, acker.nack(requeue())).await;
             drop((channel, permit));
         });
     }
