@@ -1,4 +1,5 @@
-//! How a message is written down, the same on every backend: `{"v":1,"message":{...}}`.
+//! How a message is written down, the same on every backend:
+//! `{"v":1,"published_at":<unix milliseconds>,"message":{...}}`.
 //!
 //! What cannot be read is never retried, because it will not become readable: backends move it
 //! to the dead messages on first sight.
@@ -6,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 use tidegate_model::Message;
 
-use crate::QueueError;
+use crate::{QueueError, age};
 
 /// The version that this build writes, and the only one that it reads. A message whose meaning
 /// changes gets a new number, so that an old worker buries it instead of misreading it.
@@ -20,12 +21,16 @@ pub const MAX_BYTES: usize = 8 * 1024 * 1024;
 #[derive(Serialize)]
 struct Out<'a> {
     v: u32,
+    published_at: u64,
     message: &'a Message,
 }
 
 #[derive(Deserialize)]
 struct In {
     v: u32,
+    /// Absent in what older builds wrote.
+    #[serde(default)]
+    published_at: Option<u64>,
     message: serde_json::Value,
 }
 
@@ -44,6 +49,7 @@ pub enum Unreadable {
 pub fn encode(message: &Message) -> Result<String, QueueError> {
     let text = serde_json::to_string(&Out {
         v: VERSION,
+        published_at: age::now_millis(),
         message,
     })
     .map_err(|error| QueueError::Refused(format!("the message cannot be written: {error}")))?;
@@ -63,16 +69,22 @@ pub fn encode(message: &Message) -> Result<String, QueueError> {
 
 /// Reads what [`encode`] wrote.
 pub fn decode(bytes: &[u8]) -> Result<Message, Unreadable> {
+    decode_with_time(bytes).map(|(message, _)| message)
+}
+
+/// The same with the time of publishing in unix milliseconds, where it is written.
+pub(crate) fn decode_with_time(bytes: &[u8]) -> Result<(Message, Option<u64>), Unreadable> {
     let envelope: In = serde_json::from_slice(bytes)?;
     if envelope.v != VERSION {
         return Err(Unreadable::Version(envelope.v));
     }
-    Ok(serde_json::from_value(envelope.message)?)
+    let message = serde_json::from_value(envelope.message)?;
+    Ok((message, envelope.published_at))
 }
 
 /// Whether JSON text has an escaped NUL: `\u0000` behind an even number of backslashes. An odd
 /// number before it means that the text spells the six characters, which is harmless.
-fn holds_nul(json: &str) -> bool {
+pub(crate) fn holds_nul(json: &str) -> bool {
     json.match_indices("\\u0000").any(|(at, _)| {
         let before = json.as_bytes()[..at].iter().rev();
         before.take_while(|byte| **byte == b'\\').count() % 2 == 0
@@ -94,7 +106,11 @@ mod tests {
     fn a_message_reads_back_as_written() {
         let message = Message::Plan { activity_id: 7 };
         let text = encode(&message).expect("encodes");
-        assert_eq!(text, r#"{"v":1,"message":{"type":"plan","activity_id":7}}"#);
+        assert!(text.starts_with(r#"{"v":1,"published_at":1"#), "{text}");
+        assert!(
+            text.ends_with(r#","message":{"type":"plan","activity_id":7}}"#),
+            "{text}"
+        );
         assert_eq!(decode(text.as_bytes()).expect("decodes"), message);
     }
 

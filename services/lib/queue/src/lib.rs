@@ -2,6 +2,7 @@
 //! database. What is common (encoding, the outbox relay, batching) lives here, above the seam;
 //! a backend only moves bytes.
 
+mod age;
 mod consume;
 pub mod envelope;
 mod metrics;
@@ -10,6 +11,7 @@ mod relay;
 mod seam;
 mod table;
 
+pub use age::age_of_last_taken;
 pub use consume::{Decision, Job, consume};
 pub use rabbit::{RabbitOptions, RabbitQueue};
 pub use relay::Relay;

@@ -25,7 +25,7 @@ use super::link::Link;
 use super::publisher::{Item, Publisher};
 use super::topology::{Topology, answer, open};
 use crate::metrics::BURIED;
-use crate::{Consumer, Delivered, Handle, QueueError, envelope};
+use crate::{Consumer, Delivered, Handle, QueueError, age};
 
 /// The longest that a returned message is held here before the broker has it back. The broker
 /// cannot delay; what waits longer belongs into a table, and holding it would use up prefetch.
@@ -197,7 +197,7 @@ impl Pump {
     async fn hand_over(&self, channel: &Channel, delivery: Delivery, permit: OwnedSemaphorePermit) {
         let queue = delivery.routing_key.to_string();
         let redeliveries = redeliveries(&delivery);
-        let decoded = envelope::decode(&delivery.data);
+        let decoded = age::decode_taken(&queue, &delivery.data);
         let handle = Arc::new(RabbitHandle {
             channel: channel.clone(),
             acker: delivery.acker,

@@ -7,6 +7,7 @@
 //! library's: see [`link`].
 
 mod consumer;
+mod dead;
 mod fault;
 mod link;
 mod publisher;

@@ -3,6 +3,7 @@
 
 mod backend;
 mod broker;
+mod dead;
 mod kills;
 mod relay;
 mod suite;
