@@ -1,4 +1,6 @@
-//! What travels through the queue: ids only, never bodies of private posts, never keys.
+//! What travels through the queue: ids of what the database holds, never keys. Two messages carry
+//! more, because nothing else holds it yet: an activity from elsewhere its body, and a mail its
+//! address and text, a one-time link included (`SECURITY.md`).
 //!
 //! A message is a hint to look at the database; every effect has a unique key there, so a
 //! repeat does nothing (`docs/effects.md`).

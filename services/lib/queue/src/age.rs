@@ -13,7 +13,8 @@ use crate::envelope::{self, Unreadable};
 static LAST_TAKEN: Mutex<BTreeMap<String, Duration>> = Mutex::new(BTreeMap::new());
 
 /// For each queue that this process consumes from a broker, how old the message last taken was
-/// at that moment: since its first publishing, times of waiting for a retry included.
+/// at that moment. One that waited in the database for another try counts from the end of that
+/// wait, because it was published anew.
 pub fn age_of_last_taken() -> BTreeMap<String, Duration> {
     LAST_TAKEN
         .lock()
