@@ -9,6 +9,7 @@
 mod egress;
 mod gauges;
 mod instance_actor;
+mod lost_events;
 mod metrics;
 mod options;
 mod partitions;
@@ -18,6 +19,7 @@ mod replay;
 mod service;
 mod signer;
 mod verify;
+mod watermarks;
 mod worker;
 
 use std::sync::Arc;
@@ -63,6 +65,7 @@ pub struct Delivery {
     client: HttpClient,
     signer: Signer,
     way_out: WayOut,
+    watermarks: watermarks::Watermarks,
 }
 
 impl Delivery {
@@ -82,6 +85,7 @@ impl Delivery {
             client,
             signer,
             way_out,
+            watermarks: watermarks::Watermarks::default(),
         })
     }
 
@@ -115,6 +119,7 @@ impl Delivery {
             tokio::join!(
                 replay::run(self, Arc::clone(&wake), &stop),
                 reconcile::run(self, &stop),
+                lost_events::run(self, &stop),
                 partitions::run(self, &stop),
                 gauges::run(&deps.pool, &stop),
             );

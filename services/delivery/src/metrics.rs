@@ -46,11 +46,19 @@ pub(crate) static IN_FLIGHT: LazyLock<IntGaugeVec> = gauge!(
     ["lane"]
 );
 
-/// Rows that are not finished, and dead ones, by state. Measured by every delivery process.
+/// Rows by state. Measured by every delivery process.
 pub(crate) static ROWS: LazyLock<IntGaugeVec> = gauge!(
     "tidegate_delivery_rows",
-    "Rows of deliveries by state (queued, parked, dead), counted up to a million each.",
+    "Rows of deliveries by state: queued, parked and dead up to a million each; delivered and \
+     cancelled among a million rows that are still kept, once a minute.",
     ["state"]
+);
+
+/// Plan and FanoutStatus messages that the reconciler published again; normally none.
+pub(crate) static REPUBLISHED_EVENTS: LazyLock<IntCounterVec> = counter!(
+    "tidegate_delivery_republished_events_total",
+    "Plan and FanoutStatus messages published again because nothing came of them; normally 0.",
+    ["message"]
 );
 
 /// Rows that the reconciler published again; normally none.

@@ -23,7 +23,7 @@ pub struct DeliveryOptions {
     /// Messages in hand per lane, each with up to 100 rows: lanes never wait for each other.
     pub messages_per_lane: u16,
     /// POSTs in flight per lane. A signature takes 0.3 ms of a core, so two cores are busy with
-    /// far fewer; the rest covers hosts that answer slowly.
+    /// far fewer; the rest covers distance. Hosts that are slow have half as many of their own.
     pub posts_per_lane: usize,
     /// Waits after an activity's own first, second, ... failure; spread by a fifth.
     pub retry_ladder: Vec<Duration>,
@@ -31,12 +31,15 @@ pub struct DeliveryOptions {
     pub replay_interval: Duration,
     /// Rows that one look takes.
     pub replay_batch: i64,
-    /// A row that was published this long ago and is still queued was lost on the way, or its
-    /// queue is long: it is published again, each time after twice the time.
+    /// A row that was published this long ago, before what its queue gives out now, and is still
+    /// queued was lost on the way: it is published again, each time after twice the time.
     pub republish_after: Duration,
     /// The same for a row that was never published, because its planner died in between.
     pub republish_unpublished_after: Duration,
-    /// How often the reconciler looks.
+    /// An activity that is unplanned for this long, or a local status whose fan-out left no
+    /// trace, lost its message: it is published again, each time after twice the time.
+    pub republish_event_after: Duration,
+    /// How often the reconciler looks; for lost events a quarter as often.
     pub reconcile_interval: Duration,
     /// How long the row of a finished delivery is kept beyond the end of the retry ladder.
     pub keep: Duration,
@@ -57,6 +60,7 @@ impl Default for DeliveryOptions {
             replay_batch: 2_000,
             republish_after: Duration::from_mins(10),
             republish_unpublished_after: Duration::from_mins(1),
+            republish_event_after: Duration::from_mins(10),
             reconcile_interval: Duration::from_secs(15),
             keep: Duration::from_hours(7 * 24),
         }

@@ -1,15 +1,21 @@
 //! Queued rows whose message is gone are published again (design section 5.8): after a queue
 //! lost its messages, or a planner died between writing rows and publishing them. Normally none.
+//!
+//! A queue gives out messages in the order in which they came. A row is taken for lost when its
+//! queue has given out something later, or has nothing left to give; one whose queue is merely
+//! long is let be.
 
+use sqlx::PgPool;
+use tidegate_model::Lane;
 use tidegate_store::StoreError;
 use tidegate_telemetry::Stop;
+use time::OffsetDateTime;
 
 use crate::Delivery;
 use crate::metrics::REPUBLISHED;
 use crate::publish::{Due, publish};
 
-/// Rows a minute at most, all processes together being few: a queue that is merely long must
-/// not be made longer.
+/// Rows a minute and process at most: repeats must never become the load.
 const ROWS_PER_MINUTE: f64 = 1_000.0;
 
 /// Looks until stopped.
@@ -29,10 +35,14 @@ pub(crate) async fn run(delivery: &Delivery, stop: &Stop) {
 
 async fn round(delivery: &Delivery, limit: i64) -> Result<(), StoreError> {
     let options = &delivery.options;
+    let horizons = Horizons::look(delivery).await?;
     let rows: Vec<Due> = sqlx::query_as(TAKE)
         .bind(options.republish_after.as_secs_f64())
         .bind(options.republish_unpublished_after.as_secs_f64())
         .bind(limit)
+        .bind(&horizons.lanes)
+        .bind(&horizons.shards)
+        .bind(&horizons.before)
         .fetch_all(&delivery.deps.pool)
         .await?;
     if rows.is_empty() {
@@ -49,22 +59,87 @@ async fn round(delivery: &Delivery, limit: i64) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// The queues in which something may be lost, and before when it was published if it is.
+#[derive(Default)]
+struct Horizons {
+    lanes: Vec<String>,
+    shards: Vec<i32>,
+    /// Null: the queue is empty, everything is lost.
+    before: Vec<Option<OffsetDateTime>>,
+}
+
+impl Horizons {
+    async fn look(delivery: &Delivery) -> Result<Self, StoreError> {
+        let mut found = Self::default();
+        let deps = &delivery.deps;
+        let suspects = suspects(&deps.pool, delivery.options.republish_after.as_secs_f64()).await?;
+        if suspects.is_empty() {
+            return Ok(found);
+        }
+        let names: Vec<String> = suspects
+            .iter()
+            .map(|(lane, shard)| deps.queues.deliver(*lane, *shard))
+            .collect();
+        let stats = match deps.queue.stats(&names).await {
+            Ok(stats) => stats,
+            Err(error) => {
+                tracing::debug!(%error, "the queue does not say what it holds");
+                return Ok(found);
+            }
+        };
+        for ((lane, shard), name) in suspects.into_iter().zip(names) {
+            let Some(stats) = stats.iter().find(|stats| stats.queue == name) else {
+                continue;
+            };
+            let taken = delivery.watermarks.of(lane, shard);
+            if stats.ready > 0 && taken.is_none() {
+                continue;
+            }
+            found.lanes.push(lane.as_str().to_owned());
+            found.shards.push(i32::try_from(shard).unwrap_or(0));
+            found.before.push(taken.filter(|_| stats.ready > 0));
+        }
+        Ok(found)
+    }
+}
+
+/// The queues of rows that wait for long.
+async fn suspects(pool: &PgPool, after: f64) -> Result<Vec<(Lane, u32)>, StoreError> {
+    let rows: Vec<(String, i32)> = sqlx::query_as(
+        "select distinct lane, shard from (
+             select lane, shard from deliveries
+             where state = 'queued' and published_at < now() - make_interval(secs => $1)
+             order by published_at limit 10000) r",
+    )
+    .bind(after)
+    .fetch_all(pool)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .filter_map(|(lane, shard)| Some((Lane::parse(&lane)?, u32::try_from(shard).ok()?)))
+        .collect())
+}
+
 /// Each row waits twice as long as the last time, up to 256 times the first interval: two days.
 const TAKE: &str = "
 with lost as materialized (
-    select activity_id, inbox_id
-    from deliveries
-    where state = 'queued'
-      and (published_at < now() - make_interval(secs => $1)
-           and published_at < now() - make_interval(secs => $1 * (1 << least(republish_count, 8)))
-           or published_at is null
-              and created_at < now() - make_interval(secs => $2)
-              and updated_at < now() - make_interval(secs => $2)
+    select d.activity_id, d.inbox_id
+    from deliveries d
+    left join unnest($4::text[], $5::int[], $6::timestamptz[]) as q(lane, shard, before)
+        on q.lane = d.lane and q.shard = d.shard
+    where d.state = 'queued'
+      and (q.lane is not null
+           and d.published_at < now() - make_interval(secs => $1)
+           and d.published_at < now() - make_interval(secs => $1 * (1 << least(d.republish_count, 8)))
+           and (q.before is null or d.published_at < q.before)
+           or d.published_at is null
+              and d.created_at < now() - make_interval(secs => $2)
+              and d.updated_at < now() - make_interval(secs => $2)
               -- While its activity is being planned a row has no message on purpose.
               and exists (select 1 from activities a
-                          where a.id = activity_id and a.planned_at is not null))
+                          where a.id = d.activity_id and a.planned_at is not null))
     limit $3
-    for update skip locked
+    for update of d skip locked
 )
 update deliveries d
 set published_at = now(), republish_count = d.republish_count + 1, updated_at = now()

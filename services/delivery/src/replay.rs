@@ -96,7 +96,9 @@ async fn park_again(pool: &PgPool, rows: &[(i64, i64)]) -> Result<(), StoreError
     Ok(())
 }
 
-/// Whether it is a row's turn is judged by the same rule as right before a POST.
+/// Whether it is a row's turn is judged by the same rule as right before a POST. What a row waits
+/// for although its status was deleted becomes due: it will be cancelled, and must not hold the
+/// Delete back until the end of its own retry ladder.
 const TAKE: &str = "
 with due as materialized (
     select activity_id, inbox_id, order_key, host, seq
@@ -124,6 +126,15 @@ with due as materialized (
                 limit 1)
            ) as behind
     from due
+), hastened as (
+    update deliveries p
+    set not_before = now(), updated_at = now()
+    from due
+    where p.order_key = due.order_key and p.host = due.host and p.seq < due.seq
+      and p.state = 'parked' and p.not_before > now()
+      and exists (select 1 from activities a join statuses s on s.id = a.status_id
+                  where a.id = p.activity_id and s.deleted_at is not null
+                    and a.kind in ('Create', 'Update', 'Announce'))
 )
 update deliveries d
 set state = case when j.behind is null then 'queued' else 'parked' end,

@@ -1,5 +1,7 @@
 //! The books: everything that was planned is somewhere, and nothing is missing.
 
+use std::time::Duration;
+
 use sqlx::PgPool;
 use tidegate_model::DeliveryState;
 use tidegate_store::{StoreError, settings};
@@ -8,6 +10,10 @@ use crate::partitions::DROPPED_BELOW;
 
 /// How many differences are listed; the numbers beside them are complete.
 const LISTED: i64 = 1_000;
+
+/// An activity that is unplanned for longer than this is a difference: planning takes seconds,
+/// and what it lost is published again after ten minutes.
+const PLANNED_WITHIN: Duration = Duration::from_mins(15);
 
 /// Rows in each state, each counted by a query of its own.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -60,6 +66,8 @@ pub struct Verification {
     pub counts: Counts,
     /// Activities whose planning is not finished; not part of the equation.
     pub unplanned: i64,
+    /// Those of them that should have been planned long ago.
+    pub overdue: i64,
     /// Activities that differ, at most a thousand.
     pub miscounted: Vec<Miscounted>,
     /// Pairs that are missing, at most a thousand.
@@ -70,6 +78,7 @@ impl Verification {
     /// Whether everything agrees.
     pub fn is_clean(&self) -> bool {
         self.counts.planned == self.counts.found()
+            && self.overdue == 0
             && self.miscounted.is_empty()
             && self.missing.is_empty()
     }
@@ -89,9 +98,14 @@ pub async fn verify(pool: &PgPool) -> Result<Verification, StoreError> {
         .await?
         .unwrap_or(0);
     let counts = count_in(&mut snapshot, from).await?;
-    let unplanned = sqlx::query_scalar("select count(*) from activities where planned_at is null")
-        .fetch_one(&mut *snapshot)
-        .await?;
+    let (unplanned, overdue) = sqlx::query_as(
+        "select count(*),
+                count(*) filter (where created_at < now() - make_interval(secs => $1))
+         from activities where planned_at is null",
+    )
+    .bind(PLANNED_WITHIN.as_secs_f64())
+    .fetch_one(&mut *snapshot)
+    .await?;
     let miscounted = sqlx::query_as(
         "select a.id as activity_id, coalesce(a.planned_count, 0) as planned, r.found
          from activities a
@@ -122,6 +136,7 @@ pub async fn verify(pool: &PgPool) -> Result<Verification, StoreError> {
     Ok(Verification {
         counts,
         unplanned,
+        overdue,
         miscounted,
         missing,
     })

@@ -6,19 +6,20 @@ use std::time::Duration;
 
 use tidegate_model::{Lane, time_of};
 use tidegate_store::StoreError;
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::activity::{Activities, Activity};
 use super::attempt::Sender;
 use super::in_hand::InHand;
 use super::recorder::{Record, Recorder};
+use super::slots::Slots;
 use super::snapshot::{Row, Snapshots};
-use super::verdict::{Fate, Outcome, judge};
+use super::verdict::{Fate, Outcome, Reply, judge};
 use super::window::Windows;
 use crate::metrics::{LAG, PANICS};
 use crate::options::DeliveryOptions;
 use crate::signer::{Scheme, SignError};
+use crate::watermarks::Watermarks;
 
 /// What the queue is told about a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,7 +40,8 @@ pub(super) struct Workshop {
     pub(super) recorder: Recorder,
     pub(super) windows: Windows,
     pub(super) in_hand: InHand,
-    pub(super) posts: Arc<Semaphore>,
+    pub(super) slots: Slots,
+    pub(super) watermarks: Watermarks,
     pub(super) options: Arc<DeliveryOptions>,
 }
 
@@ -63,7 +65,7 @@ impl From<SignError> for Left {
 
 impl Workshop {
     /// Works on all rows of a message.
-    pub(super) async fn message(&self, activity_id: i64, inbox_ids: Vec<i64>) -> Done {
+    pub(super) async fn message(&self, activity_id: i64, shard: u32, inbox_ids: Vec<i64>) -> Done {
         let Ok(activity) = self.activities.get(activity_id).await else {
             return Done::Again;
         };
@@ -78,6 +80,10 @@ impl Workshop {
         let Ok(first) = snapshots.fresh().await else {
             return Done::Again;
         };
+        // A row that was published again says a later time than its message: the earliest counts.
+        if let Some(published_at) = first.values().filter_map(|row| row.published_at).min() {
+            self.watermarks.taken(self.lane, shard, published_at);
+        }
         let mut rows = JoinSet::new();
         let mut done = Done::Ack;
         for inbox_id in inbox_ids {
@@ -156,14 +162,12 @@ impl Workshop {
         host: &str,
         snapshots: &Snapshots,
     ) -> Result<Option<(Outcome, Option<(Scheme, bool)>)>, Left> {
-        let Some(_window) = self.windows.enter(host).await else {
-            let after = self
-                .options
-                .slow_delay
-                .mul_f64(1.0 + 2.0 * rand::random::<f64>());
-            return Ok(Some((parked("slow", after), None)));
+        let Some(place) = self.windows.enter(host).await else {
+            return Ok(Some((self.too_slow(), None)));
         };
-        let _post = self.posts.acquire().await.map_err(|_| Left)?;
+        let Some(slot) = self.slots.take(&place).await else {
+            return Ok(Some((self.too_slow(), None)));
+        };
         // Waiting took time; what is true now counts.
         let rows = snapshots.fresh().await?;
         let Some(row) = rows.get(&inbox_id).filter(|row| row.state == "queued") else {
@@ -173,15 +177,22 @@ impl Workshop {
             return Ok(Some((outcome, None)));
         }
         let known = Scheme::parse(&row.signature);
-        let attempted = self
-            .sender
-            .attempt(activity, &row.url, known, self.lane)
-            .await?;
+        let attempt = self.sender.attempt(activity, &row.url, known, self.lane);
+        let attempted = self.slots.hold(slot, &place, attempt).await?;
+        if matches!(attempted.reply, Reply::Failed(_)) {
+            place.set_slow(true);
+        }
         let number = u32::try_from(row.attempts).unwrap_or(0) + 1;
         let ladder = &self.options.retry_ladder;
         let outcome = judge(&attempted.reply, number, ladder, rand::random());
         let accepted = attempted.accepted.map(|scheme| (scheme, scheme != known));
         Ok(Some((outcome, accepted)))
+    }
+
+    /// The outcome of a row whose host has as much in hand as it may.
+    fn too_slow(&self) -> Outcome {
+        let spread = 1.0 + 2.0 * rand::random::<f64>();
+        parked("slow", self.options.slow_delay.mul_f64(spread))
     }
 
     /// Rows whose activity is gone are nobody's: dead, so that they are seen.

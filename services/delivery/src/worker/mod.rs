@@ -6,6 +6,7 @@ mod attempt;
 mod in_hand;
 mod message;
 mod recorder;
+mod slots;
 mod snapshot;
 mod verdict;
 mod window;
@@ -16,7 +17,7 @@ use std::time::Duration;
 use tidegate_model::{Lane, Message};
 use tidegate_queue::{Consumer, Delivered, QueueError};
 use tidegate_telemetry::Stop;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 use self::activity::Activities;
@@ -24,6 +25,7 @@ use self::attempt::Sender;
 use self::in_hand::InHand;
 use self::message::{Done, Workshop};
 use self::recorder::Recorder;
+use self::slots::Slots;
 use self::window::Windows;
 use crate::Delivery;
 
@@ -51,13 +53,14 @@ pub(crate) async fn run(delivery: &Delivery, wake: Arc<Notify>, stop: &Stop) -> 
         recorder,
         windows: Windows::new(options.window, options.window_waiting, options.window_wait),
         in_hand: InHand::default(),
-        posts: Arc::new(Semaphore::new(options.posts_per_lane)),
+        slots: Slots::new(options.posts_per_lane, options.window_wait),
+        watermarks: delivery.watermarks.clone(),
         options: Arc::clone(options),
     };
     let lanes = Lane::ALL.map(|lane| {
         let workshop = Workshop {
             lane,
-            posts: Arc::new(Semaphore::new(options.posts_per_lane)),
+            slots: Slots::new(options.posts_per_lane, options.window_wait),
             ..shared.clone()
         };
         run_lane(delivery, workshop, stop)
@@ -115,13 +118,16 @@ async fn consume(mut consumer: Box<dyn Consumer>, workshop: &Workshop, stop: &St
 async fn handle(delivered: Delivered, workshop: Workshop) {
     let Message::Deliver {
         activity_id,
+        shard,
         inbox_ids,
-        ..
     } = &delivered.message
     else {
         return delivered.bury("not a delivery").await;
     };
-    match workshop.message(*activity_id, inbox_ids.clone()).await {
+    match workshop
+        .message(*activity_id, *shard, inbox_ids.clone())
+        .await
+    {
         Done::Ack => delivered.ack().await,
         Done::Again => delivered.give_back(AGAIN).await,
     }

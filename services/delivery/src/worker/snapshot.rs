@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use sqlx::PgPool;
 use tidegate_store::StoreError;
+use time::OffsetDateTime;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
@@ -26,6 +27,8 @@ pub(crate) struct Row {
     /// Seconds after which it is worth looking again, because something of the same order key
     /// goes first on this host.
     pub(crate) behind_seconds: Option<f64>,
+    /// When its message was handed to the queue.
+    pub(crate) published_at: Option<OffsetDateTime>,
     /// Why it is no longer wanted.
     pub(crate) unwanted: Option<String>,
 }
@@ -80,13 +83,23 @@ impl Snapshots {
 /// shared one are the same server. One that is not planned yet counts on every host; after a day
 /// it is taken for lost, and waits no longer.
 ///
+/// A parked predecessor whose status was deleted since is not waited for: it is about to be
+/// cancelled (the replayer hastens it).
+///
 /// Blocks are known where a personal inbox names the person. For posts that are not open the
-/// audience on the host is looked for again; what goes to earlier recipients is theirs already.
+/// audience on the host is looked for again, for edits too: a host whose Create was cancelled
+/// must not get the text with the Update. Only what withdraws goes to earlier recipients anyway.
+///
+/// What was taken back meanwhile is not sent either (a dead row that is replayed): when the host
+/// has the end of a later Delete, of an Undo that names this very activity, or of the Reject of
+/// what this accepts.
 const READ: &str = "
-select d.inbox_id, i.url, d.host, d.state, d.attempts,
+select d.inbox_id, i.url, d.host, d.state, d.attempts, d.published_at,
        coalesce(h.signature, 'cavage') as signature,
        greatest(
-           (select max(greatest(extract(epoch from p.not_before - now()), 0.0)::float8 + 0.5)
+           (select max(case when s.deleted_at is not null then 0.5::float8
+                            else greatest(extract(epoch from p.not_before - now()), 0.0)::float8
+                                 + 0.5 end)
             from deliveries p
             where p.order_key = d.order_key and p.host = d.host and p.seq < d.seq
               and p.state = 'parked'),
@@ -101,7 +114,7 @@ select d.inbox_id, i.url, d.host, d.state, d.attempts,
               and u.created_at > now() - interval '1 day'
             limit 1)
        ) as behind_seconds,
-       case when a.kind in ('Create', 'Update', 'Announce', 'Like') then
+       coalesce(case when a.kind in ('Create', 'Update', 'Announce', 'Like') then
            case
                when a.status_id is not null and (s.id is null or s.deleted_at is not null)
                    then 'deleted'
@@ -115,12 +128,16 @@ select d.inbox_id, i.url, d.host, d.state, d.attempts,
                        where r.inbox_url = i.url and r.domain is not null
                          and r.shared_inbox_url is null)
                    then 'blocked'
-               when s.visibility in ('private', 'direct') and not a.to_earlier_recipients
+               when s.visibility in ('private', 'direct')
                     and not exists (
                        select 1 from inboxes fi
                        join follows f on f.inbox_id = fi.id
                        where fi.host = d.host and f.target_id = a.to_followers_of
-                         and f.state = 'accepted')
+                         and f.state = 'accepted'
+                         and not exists (
+                             select 1 from blocks b
+                             where (b.account_id = f.account_id and b.target_id = f.target_id)
+                                or (b.account_id = f.target_id and b.target_id = f.account_id)))
                     and not exists (
                        select 1 from accounts r
                        where r.id = any(a.to_accounts)
@@ -132,7 +149,18 @@ select d.inbox_id, i.url, d.host, d.state, d.attempts,
                                 or (b.account_id = a.account_id and b.target_id = r.id)))
                    then 'audience'
            end
-       end as unwanted
+       end, case when exists (
+           select 1 from activities l
+           where l.order_key = a.order_key and l.seq > a.seq
+             and (l.kind = 'Delete' and a.kind <> 'Delete'
+                  or l.kind = 'Reject' and a.kind = 'Accept'
+                  or l.kind = 'Undo'
+                     and position(convert_to(to_json(a.uri)::text, 'UTF8') in l.body) > 0)
+             and exists (
+                 select 1 from inboxes hi
+                 join deliveries ld on ld.activity_id = l.id and ld.inbox_id = hi.id
+                 where hi.host = d.host and ld.state in ('delivered', 'dead', 'cancelled')))
+           then 'withdrawn' end) as unwanted
 from deliveries d
 join activities a on a.id = d.activity_id
 join inboxes i on i.id = d.inbox_id

@@ -1,7 +1,7 @@
 //! One window per host: how many POSTs go to it at once, and how many more wait in memory.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use moka::sync::Cache;
@@ -26,6 +26,25 @@ pub(crate) struct Windows {
 struct Host {
     window: Arc<Semaphore>,
     waiting: AtomicUsize,
+    is_slow: AtomicBool,
+}
+
+/// A place in a host's window; dropped, it is free.
+pub(crate) struct Place {
+    host: Arc<Host>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Place {
+    /// Whether the host's last attempt failed or took long.
+    pub(crate) fn is_slow(&self) -> bool {
+        self.host.is_slow.load(Ordering::Acquire)
+    }
+
+    /// Remembers how the host's last attempt went.
+    pub(crate) fn set_slow(&self, is_slow: bool) {
+        self.host.is_slow.store(is_slow, Ordering::Release);
+    }
 }
 
 /// Counts a waiting row for as long as it lives, however it stops waiting.
@@ -51,24 +70,36 @@ impl Windows {
     }
 
     /// A place in the window of `host`; `None` when too many wait already, or none came free in
-    /// time. The place is given back when the permit is dropped.
-    pub(crate) async fn enter(&self, host: &str) -> Option<OwnedSemaphorePermit> {
+    /// time.
+    pub(crate) async fn enter(&self, host: &str) -> Option<Place> {
         let host = self.hosts.get_with_by_ref(host, || {
             Arc::new(Host {
                 window: Arc::new(Semaphore::new(self.size)),
                 waiting: AtomicUsize::new(0),
+                is_slow: AtomicBool::new(false),
             })
         });
         if let Ok(permit) = Arc::clone(&host.window).try_acquire_owned() {
-            return Some(permit);
+            return Some(Place {
+                host,
+                _permit: permit,
+            });
         }
         let already = host.waiting.fetch_add(1, Ordering::AcqRel);
-        let _waiting = Waiting(&host.waiting);
+        let waiting = Waiting(&host.waiting);
         if already >= self.max_waiting {
             return None;
         }
         let place = Arc::clone(&host.window).acquire_owned();
-        tokio::time::timeout(self.max_wait, place).await.ok()?.ok()
+        let permit = tokio::time::timeout(self.max_wait, place)
+            .await
+            .ok()?
+            .ok()?;
+        drop(waiting);
+        Some(Place {
+            host,
+            _permit: permit,
+        })
     }
 }
 

@@ -27,8 +27,8 @@ pub(super) async fn verify(config: &Config) -> anyhow::Result<()> {
         },
     );
     println!(
-        "activities whose planning is not finished: {}",
-        found.unplanned
+        "activities whose planning is not finished: {}, of these overdue: {}",
+        found.unplanned, found.overdue
     );
     for row in &found.miscounted {
         println!(
@@ -43,6 +43,13 @@ pub(super) async fn verify(config: &Config) -> anyhow::Result<()> {
         );
     }
     if !found.is_clean() {
+        if found.overdue > 0 {
+            bail!(
+                "{} activities wait for their planning for over a quarter of an hour: is a fanout \
+                 role running, and the queue reachable?",
+                found.overdue
+            );
+        }
         bail!("the deliveries do not agree with what was planned");
     }
     println!("Every planned delivery is there.");

@@ -1,0 +1,210 @@
+//! What must not be sent any more, and what must not wait for it.
+
+mod common;
+
+use std::time::Duration;
+
+use common::{Plan, Rig};
+use tidegate_loadtest::{Fault, HostBehaviour, Script};
+use tidegate_proto::delivery::v1::ReplayRequest;
+use tidegate_proto::delivery::v1::deliveries_server::Deliveries;
+
+const INBOX: &str = "http://a.sim.test/inbox";
+
+fn host(rig: &Rig, habits: HostBehaviour) {
+    rig.sim.add_host("a.sim.test", habits);
+    rig.sim.add_actor("a.sim.test", "bob", true);
+}
+
+async fn run(rig: &Rig, statement: &'static str, id: i64) {
+    sqlx::query(statement)
+        .bind(id)
+        .execute(rig.pool())
+        .await
+        .expect("the statement runs");
+}
+
+/// A remote account behind `INBOX` that follows the author.
+async fn follower(rig: &Rig, name: &str) -> i64 {
+    let (inbox, _) = rig.inbox(INBOX).await;
+    run(rig, "update inboxes set shared = true where id = $1", inbox).await;
+    let id: i64 = sqlx::query_scalar(
+        "insert into accounts (username, domain, uri, url, inbox_url, shared_inbox_url, key_id,
+                               public_key_pem)
+         values ($1, 'a.sim.test', 'http://a.sim.test/users/' || $1, '',
+                 'http://a.sim.test/users/' || $1 || '/inbox', $2, 'k' || $1, '') returning id",
+    )
+    .bind(name)
+    .bind(INBOX)
+    .fetch_one(rig.pool())
+    .await
+    .expect("an account");
+    sqlx::query(
+        "insert into follows (account_id, target_id, uri, state, inbox_id)
+         values ($1, $2, 'f' || $1, 'accepted', $3)",
+    )
+    .bind(id)
+    .bind(rig.author)
+    .bind(inbox)
+    .execute(rig.pool())
+    .await
+    .expect("a follow");
+    id
+}
+
+/// Plans as the api does for a followers-only post: to followers, and for what comes after the
+/// Create to earlier recipients too.
+async fn about(rig: &Rig, kind: &str, seq: i64, status: i64) -> i64 {
+    let plan = Plan {
+        status_id: Some(status),
+        ..Plan::new(kind, "status:1", seq, &[INBOX])
+    };
+    let id = rig.plan(&plan).await;
+    sqlx::query(
+        "update activities set to_followers_of = $2, to_earlier_recipients = $3 where id = $1",
+    )
+    .bind(id)
+    .bind(rig.author)
+    .bind(kind != "Create")
+    .execute(rig.pool())
+    .await
+    .expect("an audience");
+    id
+}
+
+#[tokio::test]
+async fn an_edit_is_not_shown_to_a_host_that_is_no_longer_in_the_audience() {
+    let rig = Rig::running().await;
+    host(&rig, HostBehaviour::default());
+    let bob = follower(&rig, "bob").await;
+    let status = rig.post("private").await;
+    let create = about(&rig, "Create", 1, status).await;
+    // Blocked before anything was sent; the follow goes with the block.
+    run(&rig, "delete from follows where account_id = $1", bob).await;
+    rig.publish(create).await;
+    let row = rig.until(create, INBOX, "cancelled").await;
+    assert_eq!((row.reason.as_deref(), row.attempts), (Some("audience"), 0));
+
+    let update = about(&rig, "Update", 2, status).await;
+    rig.publish(update).await;
+    let row = rig.until(update, INBOX, "cancelled").await;
+    assert_eq!((row.reason.as_deref(), row.attempts), (Some("audience"), 0));
+    assert!(rig.sim.ledger().is_empty(), "the host never saw the text");
+
+    let delete = about(&rig, "Delete", 3, status).await;
+    run(
+        &rig,
+        "update statuses set deleted_at = now() where id = $1",
+        status,
+    )
+    .await;
+    rig.publish(delete).await;
+    rig.until(delete, INBOX, "delivered").await;
+    assert_eq!(rig.sim.ledger().activities("Delete").len(), 1);
+}
+
+#[tokio::test]
+async fn an_edit_reaches_followers_until_the_last_one_is_blocked() {
+    let rig = Rig::running().await;
+    host(&rig, HostBehaviour::default());
+    let bob = follower(&rig, "bob").await;
+    let status = rig.post("private").await;
+    let create = about(&rig, "Create", 1, status).await;
+    rig.publish(create).await;
+    rig.until(create, INBOX, "delivered").await;
+    let update = about(&rig, "Update", 2, status).await;
+    rig.publish(update).await;
+    rig.until(update, INBOX, "delivered").await;
+    // A block beside a follow that is still there.
+    sqlx::query("insert into blocks (account_id, target_id, uri) values ($1, $2, 'b')")
+        .bind(rig.author)
+        .bind(bob)
+        .execute(rig.pool())
+        .await
+        .expect("a block");
+    let update = about(&rig, "Update", 3, status).await;
+    rig.publish(update).await;
+    let row = rig.until(update, INBOX, "cancelled").await;
+    assert_eq!(row.reason.as_deref(), Some("audience"));
+    assert_eq!(rig.sim.ledger().activities("Update").len(), 1);
+}
+
+#[tokio::test]
+async fn a_replayed_like_is_cancelled_when_its_undo_was_delivered() {
+    let rig = Rig::running().await;
+    host(
+        &rig,
+        HostBehaviour::inbox(Script::first(1, Fault::Status { code: 410 })),
+    );
+    let like = rig.send(&Plan::new("Like", "like:1:2", 1, &[INBOX])).await;
+    rig.until(like, INBOX, "dead").await;
+    let undo = rig.plan(&Plan::new("Undo", "like:1:2", 2, &[INBOX])).await;
+    sqlx::query(
+        "update activities u set body = convert_to(
+             json_build_object('type', 'Undo', 'object', json_build_object('id', l.uri))::text,
+             'UTF8')
+         from activities l where u.id = $1 and l.id = $2",
+    )
+    .bind(undo)
+    .bind(like)
+    .execute(rig.pool())
+    .await
+    .expect("a body");
+    // The books alone matter here, not the wire.
+    run(
+        &rig,
+        "update deliveries set state = 'delivered' where activity_id = $1",
+        undo,
+    )
+    .await;
+    // Liked once more, and dead for the same reason: nothing took this one back.
+    let again = rig.plan(&Plan::new("Like", "like:1:2", 3, &[INBOX])).await;
+    run(
+        &rig,
+        "update deliveries set state = 'dead' where activity_id = $1",
+        again,
+    )
+    .await;
+    let replayed = rig
+        .delivery()
+        .deliveries_service()
+        .replay(tonic::Request::new(ReplayRequest {
+            host: String::new(),
+            limit: 0,
+        }))
+        .await
+        .expect("replayed");
+    assert_eq!(replayed.into_inner().replayed, 2);
+    let row = rig.until(like, INBOX, "cancelled").await;
+    assert_eq!(row.reason.as_deref(), Some("withdrawn"));
+    rig.until(again, INBOX, "delivered").await;
+}
+
+#[tokio::test]
+async fn a_delete_does_not_wait_for_the_ladder_of_its_create() {
+    let mut rig = Rig::new().await;
+    rig.options.retry_ladder = vec![Duration::from_hours(24)];
+    rig.start();
+    host(
+        &rig,
+        HostBehaviour::inbox(Script::first(1, Fault::Status { code: 503 })),
+    );
+    let status = rig.post("public").await;
+    let create = about(&rig, "Create", 1, status).await;
+    rig.publish(create).await;
+    rig.until(create, INBOX, "parked").await;
+    run(
+        &rig,
+        "update statuses set deleted_at = now() where id = $1",
+        status,
+    )
+    .await;
+    let delete = about(&rig, "Delete", 2, status).await;
+    rig.publish(delete).await;
+    rig.until(delete, INBOX, "delivered").await;
+    let row = rig.row(create, INBOX).await;
+    assert_eq!(
+        (row.state.as_str(), row.reason.as_deref()),
+        ("cancelled", Some("deleted"))
+    );
+}
