@@ -111,8 +111,16 @@ async fn handle(service: Arc<Service>, job: Job) -> Decision {
             end,
         } => local::range(&service.deps, status_id, start, end).await,
         Message::Plan { activity_id } => plan::activity(&service.deps, activity_id).await,
-        Message::Inbound { account_id, body } => {
-            return inbound::message(&service.deps, account_id, &body, redeliveries).await;
+        Message::Inbound {
+            account_id,
+            body,
+            received_at,
+        } => {
+            let tried = inbound::Tried {
+                since: received_at,
+                redeliveries,
+            };
+            return inbound::message(&service.deps, account_id, &body, tried).await;
         }
         Message::Unverified { id } => {
             return unverified::message(&service.deps, id, redeliveries).await;

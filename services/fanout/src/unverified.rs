@@ -99,9 +99,9 @@ async fn handle(deps: &FanoutDeps, id: i64) -> Result<(), Halt> {
 
 /// Verifies one row and takes its activity in; only then it goes. What the activity itself needs
 /// and does not get now keeps the row, and the rest of its key behind it.
-async fn one(deps: &FanoutDeps, actor: &(Account, String), row: &Row) -> Result<(), Halt> {
-    let (account, pem) = actor;
-    if !is_signed(deps, row, pem) {
+async fn one(deps: &FanoutDeps, actor: &(Account, Vec<String>), row: &Row) -> Result<(), Halt> {
+    let (account, pems) = actor;
+    if !pems.iter().any(|pem| is_signed(deps, row, pem)) {
         return drop_row(deps, row, "wrong_signature").await;
     }
     let (kind, taken) = inbound::take(deps, account, &row.body).await;
@@ -115,20 +115,24 @@ async fn one(deps: &FanoutDeps, actor: &(Account, String), row: &Row) -> Result<
     drop_row(deps, row, "verified").await
 }
 
-/// The actor and the key that these rows name: as stored, when the stored key verifies the
-/// first of them, else fetched anew.
+/// The actor and the keys that verify these rows: as stored, when the stored key verifies all of
+/// them. Otherwise the key is fetched anew, and what the stored one verifies stays verified, so
+/// that a change of key loses neither what was signed before it nor what was signed after.
 async fn actor_of(
     deps: &FanoutDeps,
     key_id: &str,
     rows: &[Row],
-) -> Result<(Account, String), Halt> {
-    if let Some(account) = accounts::by_key_id(&deps.pool, key_id).await?
-        && rows
-            .first()
-            .is_some_and(|row| is_signed(deps, row, &account.public_key_pem))
-    {
+) -> Result<(Account, Vec<String>), Halt> {
+    let mut pems = Vec::new();
+    if let Some(account) = accounts::by_key_id(&deps.pool, key_id).await? {
         let pem = account.public_key_pem.clone();
-        return Ok((account, pem));
+        let verified = rows.iter().filter(|row| is_signed(deps, row, &pem)).count();
+        if verified > 0 {
+            pems.push(pem);
+        }
+        if verified == rows.len() {
+            return Ok((account, pems));
+        }
     }
     // Plain http is the delivery role's to allow or refuse; here it is enough that it is no
     // key of ours.
@@ -151,7 +155,8 @@ async fn actor_of(
     let document = inbound::believed(&fetched, key_id)?;
     let pem = parse::actor_key(&document, key_id)?;
     let actor = parse::actor(&document)?;
-    Ok((inbound::store_actor(deps, &actor).await?, pem))
+    pems.push(pem);
+    Ok((inbound::store_actor(deps, &actor).await?, pems))
 }
 
 /// Whether the stored request is signed with this key, as of when it came, by the actor that

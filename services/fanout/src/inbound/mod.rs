@@ -19,6 +19,7 @@ use std::time::Duration;
 use tidegate_federation::parse::{Activity, ActivityKind, Object};
 use tidegate_queue::Decision;
 use tidegate_store::accounts::{self, Account};
+use time::OffsetDateTime;
 
 pub(crate) use context::{Halt, Outcome};
 pub(crate) use resolve::{believed, halt, store_actor};
@@ -35,15 +36,38 @@ const FIRST_WAIT: Duration = Duration::from_secs(5);
 /// The longest wait for it.
 const LONGEST_WAIT: Duration = Duration::from_hours(1);
 
-/// After so many tries, a day in all, what needs that server is dropped.
+/// After so long what needs that server is given up, as requests that wait for their key are
+/// (design section 8).
+const LIFETIME: time::Duration = time::Duration::hours(24);
+
+/// The same for a message that does not tell when it came: about a day of the waits above.
 const MAX_TRIES: u32 = 34;
+
+/// How long a message has been tried.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Tried {
+    /// When it came first, in Unix seconds; 0 when that is not known.
+    pub(crate) since: i64,
+    /// How often it was delivered before.
+    pub(crate) redeliveries: u32,
+}
+
+impl Tried {
+    fn is_long_enough(self, now: OffsetDateTime) -> bool {
+        if self.since > 0 {
+            now.unix_timestamp() - self.since >= LIFETIME.whole_seconds()
+        } else {
+            self.redeliveries >= MAX_TRIES
+        }
+    }
+}
 
 /// One `Inbound` message.
 pub(crate) async fn message(
     deps: &FanoutDeps,
     account_id: i64,
     body: &str,
-    redeliveries: u32,
+    tried: Tried,
 ) -> Decision {
     let actor = match accounts::by_id(&deps.pool, account_id).await {
         Ok(Some(actor)) => actor,
@@ -51,13 +75,16 @@ pub(crate) async fn message(
             INBOUND.with_label_values(&["other", "unknown_actor"]).inc();
             return Decision::Done;
         }
-        Err(error) => return crate::trouble::Trouble::from(error).decide("inbound", redeliveries),
+        Err(error) => {
+            return crate::trouble::Trouble::from(error).decide("inbound", tried.redeliveries);
+        }
     };
-    decide(take(deps, &actor, body.as_bytes()).await, redeliveries)
+    let taken = take(deps, &actor, body.as_bytes()).await;
+    decide(taken, tried, deps.clock.now())
 }
 
 /// What becomes of a message that brought an activity.
-fn decide((kind, taken): Taken, redeliveries: u32) -> Decision {
+fn decide((kind, taken): Taken, tried: Tried, now: OffsetDateTime) -> Decision {
     let (outcome, decision) = match taken {
         Ok(outcome) => (outcome.as_str(), Decision::Done),
         Err(Halt::Malformed(error)) => {
@@ -68,15 +95,16 @@ fn decide((kind, taken): Taken, redeliveries: u32) -> Decision {
             tracing::debug!(reason, kind, "an activity was refused");
             ("refused", Decision::Done)
         }
-        Err(Halt::Unreachable(error)) if redeliveries >= MAX_TRIES => {
-            tracing::info!(%error, kind, "an activity was given up");
-            ("unreachable", Decision::Done)
-        }
+        // We said 202 to it: what is given up stays where an operator finds it.
+        Err(Halt::Unreachable(error)) if tried.is_long_enough(now) => (
+            "unreachable",
+            Decision::Bury(format!("given up after {LIFETIME}: {error}")),
+        ),
         Err(Halt::Unreachable(_)) => {
-            let wait = doubled(FIRST_WAIT, redeliveries, LONGEST_WAIT);
+            let wait = doubled(FIRST_WAIT, tried.redeliveries, LONGEST_WAIT);
             ("retried", Decision::Retry(wait))
         }
-        Err(Halt::Trouble(trouble)) => ("retried", trouble.decide("inbound", redeliveries)),
+        Err(Halt::Trouble(trouble)) => ("retried", trouble.decide("inbound", tried.redeliveries)),
     };
     INBOUND.with_label_values(&[kind, outcome]).inc();
     decision
@@ -176,5 +204,50 @@ const fn name(kind: &ActivityKind) -> &'static str {
         ActivityKind::Announce => "announce",
         ActivityKind::Block => "block",
         ActivityKind::Other => "other",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: OffsetDateTime = OffsetDateTime::UNIX_EPOCH.saturating_add(time::Duration::days(9));
+
+    fn after(age: time::Duration, redeliveries: u32) -> Decision {
+        let tried = Tried {
+            since: (NOW - age).unix_timestamp(),
+            redeliveries,
+        };
+        let taken = ("create", Err(Halt::Unreachable("no answer".to_owned())));
+        decide(taken, tried, NOW)
+    }
+
+    #[test]
+    fn an_activity_is_given_up_by_its_age_and_kept_among_the_dead() {
+        assert_eq!(
+            after(time::Duration::hours(23), 5_000),
+            Decision::Retry(LONGEST_WAIT)
+        );
+        let Decision::Bury(reason) = after(time::Duration::hours(24), 3) else {
+            panic!("it is given up");
+        };
+        assert!(reason.contains("no answer"), "{reason}");
+    }
+
+    #[test]
+    fn one_that_does_not_tell_its_age_is_given_up_by_its_tries() {
+        let decided = |redeliveries| {
+            let taken = ("create", Err(Halt::Unreachable("no answer".to_owned())));
+            decide(
+                taken,
+                Tried {
+                    since: 0,
+                    redeliveries,
+                },
+                NOW,
+            )
+        };
+        assert_eq!(decided(0), Decision::Retry(FIRST_WAIT));
+        assert!(matches!(decided(MAX_TRIES), Decision::Bury(_)));
     }
 }

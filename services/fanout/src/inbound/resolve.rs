@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tidegate_federation::parse::{self, Document};
 use tidegate_model::{RemoteActor, RemoteNote, same_origin};
+use tidegate_proto::EGRESS_CLASS;
 use tidegate_proto::delivery::v1::{FetchObjectRequest, FetchedObject};
 use tidegate_store::StoreError;
 use tidegate_store::accounts::{self, Account};
@@ -13,6 +14,7 @@ use tonic::{Code, Request, Status};
 
 use super::context::Halt;
 use crate::FanoutDeps;
+use crate::trouble::Trouble;
 
 /// Fetches per activity: more than any honest post mentions strangers, few enough that an
 /// activity is no lever against other servers.
@@ -118,8 +120,17 @@ pub(crate) fn believed(object: &FetchedObject, asked: &str) -> Result<Document, 
     Ok(document)
 }
 
-/// Whether asking again can help.
+/// Whether asking again can help. Every answer about a remote server carries its class; without
+/// one it is the way to our own delivery role that failed, which is no fault of the sender's.
 pub(crate) fn halt(status: &Status) -> Halt {
+    let ours = matches!(
+        status.code(),
+        Code::Unavailable | Code::Unknown | Code::Internal | Code::Unauthenticated
+    );
+    if ours && status.metadata().get(EGRESS_CLASS).is_none() {
+        let message = status.message();
+        return Trouble::Away(format!("the delivery role is not reachable: {message}")).into();
+    }
     match status.code() {
         Code::NotFound => Halt::Refused("it is not there"),
         Code::InvalidArgument | Code::PermissionDenied | Code::FailedPrecondition => {
@@ -144,4 +155,24 @@ pub(crate) async fn store_actor(deps: &FanoutDeps, actor: &RemoteActor) -> Resul
     }
     transaction.commit().await?;
     Ok(account)
+}
+
+#[cfg(test)]
+mod tests {
+    use tonic::metadata::MetadataValue;
+
+    use super::*;
+
+    #[test]
+    fn our_own_delivery_role_being_away_is_not_the_remote_server_s_fault() {
+        let mut status = Status::unavailable("connection refused");
+        assert!(matches!(halt(&status), Halt::Trouble(Trouble::Away(_))));
+        let class = MetadataValue::from_static("timeout");
+        status.metadata_mut().insert(EGRESS_CLASS, class);
+        assert!(matches!(halt(&status), Halt::Unreachable(_)));
+        assert!(matches!(
+            halt(&Status::not_found("404")),
+            Halt::Refused("it is not there")
+        ));
+    }
 }

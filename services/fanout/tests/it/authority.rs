@@ -351,7 +351,11 @@ async fn what_cannot_be_read_is_dropped_without_a_trace() {
         "[".repeat(100_000),
     ] {
         let account_id = stage.eve.id;
-        let message = Message::Inbound { account_id, body };
+        let message = Message::Inbound {
+            account_id,
+            body,
+            received_at: 0,
+        };
         stage.world.handle(vec![message]).await;
     }
     assert_eq!(stage.world.dump(&[]).await, before);

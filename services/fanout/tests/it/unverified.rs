@@ -25,9 +25,20 @@ fn key_id() -> String {
 
 /// Stores a request as the inbox does, signed by `NEW`, with another body when `tampered`.
 async fn keep(world: &World, activity: &Value, age: Duration, tampered: bool) -> Message {
+    keep_signed(world, activity, age, tampered, &KEYS).await
+}
+
+/// The same, signed with any key pair.
+async fn keep_signed(
+    world: &World,
+    activity: &Value,
+    age: Duration,
+    tampered: bool,
+    keys: &KeyPairs,
+) -> Message {
     let body = activity.to_string();
     let received_at = OffsetDateTime::now_utc() - age;
-    let key = SigningKey::rsa(key_id(), KEYS.rsa_private.expose()).expect("a key");
+    let key = SigningKey::rsa(key_id(), keys.rsa_private.expose()).expect("a key");
     let url = Url::parse("https://us.test/inbox").expect("a URL");
     let signed = if tampered { "{}" } else { &body };
     let digest = body_digest(signed.as_bytes());
@@ -150,4 +161,23 @@ async fn a_key_that_cannot_be_had_is_waited_for_at_most_a_day() {
         .expect("updates");
     world.settled().await;
     assert_eq!(world.count(ROWS).await, 0);
+}
+
+#[tokio::test]
+async fn a_change_of_key_loses_nothing_that_was_signed_before_or_after_it() {
+    let world = World::start().await;
+    world.local(100, "ada").await;
+    serve_key(&world);
+    let first = keep(&world, &follow(1), Duration::ZERO, false).await;
+    world.handle(vec![first]).await;
+    let new_keys = generate().expect("keys");
+    let document = actor_document("new", "n.test", &new_keys.rsa_public_pem);
+    world.egress.serve_at(&key_id(), &document);
+    let undo = act("Undo", "https://n.test/u/1", NEW, &follow(1));
+    let before = keep(&world, &undo, Duration::ZERO, false).await;
+    keep_signed(&world, &follow(2), Duration::ZERO, false, &new_keys).await;
+    world.handle(vec![before]).await;
+    assert_eq!(world.count(ROWS).await, 0);
+    let uri = "select count(*) from follows where uri = 'https://n.test/f/2'";
+    assert_eq!(world.count(uri).await, 1);
 }

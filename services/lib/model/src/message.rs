@@ -51,6 +51,9 @@ pub enum Message {
         account_id: i64,
         /// The raw body.
         body: String,
+        /// When it came first, in Unix seconds; 0 when a build wrote it that did not tell.
+        #[serde(default)]
+        received_at: i64,
     },
     /// An activity from elsewhere whose key must be fetched first.
     Unverified {

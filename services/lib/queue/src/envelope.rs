@@ -99,6 +99,7 @@ mod tests {
         Message::Inbound {
             account_id: 1,
             body: body.to_owned(),
+            received_at: 0,
         }
     }
 

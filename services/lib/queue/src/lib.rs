@@ -14,6 +14,6 @@ mod table;
 pub use age::age_of_last_taken;
 pub use consume::{Decision, Job, consume};
 pub use rabbit::{RabbitOptions, RabbitQueue};
-pub use relay::Relay;
+pub use relay::{Relay, measure_outbox};
 pub use seam::{Consumer, Delivered, Handle, Outgoing, Queue, QueueError, QueueStats};
 pub use table::{TableQueue, VISIBILITY};

@@ -51,6 +51,13 @@ pub trait Queue: Send + Sync + 'static {
     /// durable. Bounded in time: a blocked broker gives `Unavailable`, it does not hang.
     async fn publish(&self, batch: Vec<Outgoing>) -> Vec<Result<(), QueueError>>;
 
+    /// The same for messages of which some were delivered before: what [`Delivered`] tells of
+    /// each begins at its count. A backend that delays by itself has no use for that.
+    async fn publish_again(&self, batch: Vec<(Outgoing, u32)>) -> Vec<Result<(), QueueError>> {
+        self.publish(batch.into_iter().map(|(outgoing, _)| outgoing).collect())
+            .await
+    }
+
     /// Starts taking from `queues`, with at most `prefetch` unacknowledged messages in hand.
     /// The consumer survives reconnects; what was in hand then is delivered again.
     async fn consume(

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use sqlx::PgPool;
-use tidegate_queue::{QueueError, Relay};
+use tidegate_queue::{QueueError, Relay, measure_outbox};
 use tidegate_telemetry::Stop;
 use tonic_health::ServingStatus;
 use tonic_health::server::{HealthReporter, health_reporter};
@@ -134,12 +134,25 @@ impl Node {
     }
 }
 
-/// Publishes what was committed, once the queues are there.
+/// Publishes what was committed, once the queues are there; how long it waits is told from the
+/// start.
 async fn relay(shared: Shared, stop: Stop) -> anyhow::Result<()> {
-    declare_queues(&shared, &stop).await?;
-    Relay::new(shared.pool, shared.queue, shared.outbox)
-        .run(stop.soft)
+    let measuring = measure_outbox(shared.pool.clone(), stop.soft.clone());
+    let publishing = async {
+        declare_queues(&shared, &stop).await?;
+        Relay::new(
+            shared.pool.clone(),
+            shared.queue.clone(),
+            shared.outbox.clone(),
+        )
+        .run(stop.soft.clone())
         .await;
+        anyhow::Ok(())
+    };
+    tokio::try_join!(publishing, async {
+        measuring.await;
+        Ok(())
+    })?;
     Ok(())
 }
 

@@ -29,7 +29,7 @@ pub(crate) fn open_queue(config: &Config, pool: &PgPool) -> anyhow::Result<OpenQ
         url: config.queue.url.clone(),
         prefix: config.queue.prefix.clone(),
     };
-    let broker = RabbitQueue::new(&options).context("queue.url")?;
+    let broker = RabbitQueue::new(&options, pool.clone()).context("queue.url")?;
     Ok(OpenQueue {
         queue: Arc::new(broker.clone()),
         broker: Some(broker),

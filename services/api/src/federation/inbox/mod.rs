@@ -227,7 +227,11 @@ async fn publish(app: &App, account_id: i64, body: &Bytes) -> ApiResult<Outcome>
         .map_err(|_| ApiError::bad_request("The body is not UTF-8"))?;
     let outgoing = Outgoing {
         queue: app.deps.queues.inbound(),
-        message: Message::Inbound { account_id, body },
+        message: Message::Inbound {
+            account_id,
+            body,
+            received_at: app.deps.clock.now().unix_timestamp(),
+        },
     };
     let results = tokio::time::timeout(PUBLISH_TIME_LIMIT, app.deps.queue.publish(vec![outgoing]))
         .await

@@ -11,9 +11,10 @@ use tidegate_proto::delivery::v1::{
     FetchKeyRequest, FetchKeyResponse, FetchObjectRequest, FetchObjectResponse, FetchedObject,
     ResolveHandleRequest, ResolveHandleResponse,
 };
-use tidegate_proto::{Rpc, RpcAuth};
+use tidegate_proto::{EGRESS_CLASS, Rpc, RpcAuth};
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
+use tonic::metadata::MetadataValue;
 use tonic::transport::{Endpoint, Server};
 use tonic::{Request, Response, Status};
 
@@ -85,7 +86,10 @@ impl FakeEgress {
         let mut state = self.state.lock().expect("not poisoned");
         state.asked.push(url.to_owned());
         if state.away {
-            return Err(Status::unavailable("the host does not answer"));
+            let mut status = Status::unavailable("the host does not answer");
+            let class = MetadataValue::from_static("timeout");
+            status.metadata_mut().insert(EGRESS_CLASS, class);
+            return Err(status);
         }
         let document = state
             .documents

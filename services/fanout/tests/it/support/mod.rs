@@ -180,6 +180,7 @@ pub(crate) fn inbound(actor: i64, activity: &Value) -> Message {
     Message::Inbound {
         account_id: actor,
         body: activity.to_string(),
+        received_at: time::OffsetDateTime::now_utc().unix_timestamp(),
     }
 }
 

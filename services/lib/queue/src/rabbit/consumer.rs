@@ -16,19 +16,24 @@ use lapin::options::{
 };
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::{Acker, Channel};
+use sqlx::PgPool;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use super::deferred;
 use super::link::Link;
 use super::publisher::{Item, Publisher};
 use super::topology::{Topology, answer, open};
 use crate::metrics::BURIED;
 use crate::{Consumer, Delivered, Handle, QueueError, age};
 
-/// The longest that a returned message is held here before the broker has it back. The broker
-/// cannot delay; what waits longer belongs into a table, and holding it would use up prefetch.
+/// The longest wait that is spent here, in hand, and not in the database: a blip.
+const SHORT: Duration = Duration::from_secs(1);
+
+/// The longest that a returned message is held here before the broker has it back, while the
+/// database is away as well: holding uses up prefetch, and every return counts as a delivery.
 const MAX_HOLD: Duration = Duration::from_secs(30);
 
 /// The pause before subscribing anew. The link has its own, for a broker that is away.
@@ -52,6 +57,8 @@ pub(super) struct Source {
     pub(super) link: Arc<Link>,
     pub(super) publisher: Arc<Publisher>,
     pub(super) topology: Arc<Topology>,
+    /// Where messages wait for another try.
+    pub(super) pool: PgPool,
     pub(super) queues: Vec<String>,
     pub(super) prefetch: u16,
 }
@@ -196,13 +203,15 @@ impl Pump {
 
     async fn hand_over(&self, channel: &Channel, delivery: Delivery, permit: OwnedSemaphorePermit) {
         let queue = delivery.routing_key.to_string();
-        let redeliveries = redeliveries(&delivery);
+        let redeliveries = redeliveries(&delivery).saturating_add(deferred::count(&delivery));
         let decoded = age::decode_taken(&queue, &delivery.data);
         let handle = Arc::new(RabbitHandle {
             channel: channel.clone(),
             acker: delivery.acker,
             payload: delivery.data,
             queue: queue.clone(),
+            redeliveries,
+            pool: self.source.pool.clone(),
             dead_queue: self.source.topology.dead_queue().to_owned(),
             publisher: Arc::clone(&self.source.publisher),
             stop: self.stop.clone(),
@@ -279,6 +288,8 @@ struct RabbitHandle {
     acker: Acker,
     payload: Vec<u8>,
     queue: String,
+    redeliveries: u32,
+    pool: PgPool,
     dead_queue: String,
     publisher: Arc<Publisher>,
     /// The consumer stops: nothing is held any longer.
@@ -301,9 +312,19 @@ impl Handle for RabbitHandle {
         self.ack_now().await;
     }
 
-    /// At once when `delay` is zero. Otherwise the message stays here, counted as in hand, for
-    /// at most [`MAX_HOLD`] and no longer than the consumer lives.
+    /// At once when `delay` is zero. A short one is spent here, counted as in hand and no longer
+    /// than the consumer lives. A longer one is spent in the database, and the broker forgets the
+    /// message: a crash between makes two. While the database is away, at most [`MAX_HOLD`] here.
     async fn give_back(&self, delay: Duration) {
+        if delay > SHORT {
+            let told = self.redeliveries.saturating_add(1);
+            match deferred::write(&self.pool, &self.queue, &self.payload, told, delay).await {
+                Ok(()) => return self.ack_now().await,
+                Err(error) => {
+                    tracing::warn!(queue = %self.queue, %error, "a message waits in hand");
+                }
+            }
+        }
         if delay.is_zero() || self.stop.is_cancelled() {
             let _lost_with_its_channel = timeout(SETTLE_LIMIT, self.acker.nack(requeue())).await;
             return;

@@ -8,6 +8,7 @@
 
 mod consumer;
 mod dead;
+mod deferred;
 mod fault;
 mod link;
 mod publisher;
@@ -16,6 +17,7 @@ mod topology;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use sqlx::PgPool;
 use tidegate_model::Secret;
 
 use self::link::Link;
@@ -39,18 +41,22 @@ pub struct RabbitQueue {
     publisher: Arc<Publisher>,
     consuming: Arc<Link>,
     topology: Arc<Topology>,
+    /// Where messages wait for another try.
+    pool: PgPool,
 }
 
 impl RabbitQueue {
     /// Only checks the URL: connections are made when first needed, and again whenever they are
-    /// lost, so that a node starts while its broker is down.
-    pub fn new(options: &RabbitOptions) -> Result<Self, QueueError> {
+    /// lost, so that a node starts while its broker is down. What must wait for another try
+    /// waits in the database behind `pool`, whence a [`crate::Relay`] brings it back.
+    pub fn new(options: &RabbitOptions, pool: PgPool) -> Result<Self, QueueError> {
         let topology = Arc::new(Topology::new(&options.prefix));
         let publishing = Link::new(options.url.expose(), "tidegate publishes")?;
         Ok(Self {
             publisher: Arc::new(Publisher::new(publishing, Arc::clone(&topology))),
             consuming: Arc::new(Link::new(options.url.expose(), "tidegate consumes")?),
             topology,
+            pool,
         })
     }
 
@@ -73,13 +79,19 @@ impl Queue for RabbitQueue {
     }
 
     async fn publish(&self, batch: Vec<Outgoing>) -> Vec<Result<(), QueueError>> {
+        let counted = batch.into_iter().map(|outgoing| (outgoing, 0)).collect();
+        self.publish_again(counted).await
+    }
+
+    async fn publish_again(&self, batch: Vec<(Outgoing, u32)>) -> Vec<Result<(), QueueError>> {
         let mut results = Vec::with_capacity(batch.len());
         let (mut places, mut items) = (Vec::new(), Vec::new());
-        for (place, outgoing) in batch.into_iter().enumerate() {
+        for (place, (outgoing, redeliveries)) in batch.into_iter().enumerate() {
             match envelope::encode(&outgoing.message) {
                 Ok(payload) => {
                     places.push(place);
-                    items.push(Item::new(outgoing.queue, payload.into_bytes()));
+                    let item = Item::new(outgoing.queue, payload.into_bytes());
+                    items.push(deferred::counted(item, redeliveries));
                     results.push(Ok(()));
                 }
                 Err(error) => results.push(Err(error)),
@@ -107,6 +119,7 @@ impl Queue for RabbitQueue {
             link: Arc::clone(&self.consuming),
             publisher: Arc::clone(&self.publisher),
             topology: Arc::clone(&self.topology),
+            pool: self.pool.clone(),
             queues: queues.to_vec(),
             prefetch: prefetch.max(1),
         };

@@ -15,8 +15,9 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 
 /// How often a message may come back before the broker moves it to the dead queue. It counts
 /// every return, clean hand-overs included, so that it only stops what would circle for ever:
-/// with 5, six crashes killed 185 of 300 healthy messages (design section 6). Set in any case,
-/// because 3.10 has no limit and 4.x has 20.
+/// with 5, six crashes killed 185 of 300 healthy messages (design section 6). Waits for another
+/// try do not count, because they are spent in the database. Set in any case, because 3.10 has
+/// no limit and 4.x has 20.
 const DELIVERY_LIMIT: i64 = 1_000;
 
 /// The same for dead messages, which nothing lies behind: operators who look at one and put it

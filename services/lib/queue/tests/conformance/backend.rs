@@ -127,12 +127,22 @@ pub(crate) async fn open(kind: &str, url: &str, prefix: &str) -> Arc<dyn Queue> 
     }
 }
 
+/// Without a database: what waits for another try waits in hand.
 pub(crate) fn rabbit(url: &str, prefix: &str) -> RabbitQueue {
+    let nowhere = sqlx::postgres::PgPoolOptions::new()
+        .acquire_timeout(Duration::from_millis(50))
+        .connect_lazy("postgres://127.0.0.1:1/nowhere")
+        .expect("a URL of PostgreSQL");
+    rabbit_with(url, prefix, nowhere)
+}
+
+/// With the database that messages wait in.
+pub(crate) fn rabbit_with(url: &str, prefix: &str, pool: sqlx::PgPool) -> RabbitQueue {
     let options = RabbitOptions {
         url: Secret::new(url.to_owned()),
         prefix: prefix.to_owned(),
     };
-    RabbitQueue::new(&options).expect("a URL of RabbitMQ")
+    RabbitQueue::new(&options, pool).expect("a URL of RabbitMQ")
 }
 
 async fn connect(url: &str) -> Connection {

@@ -155,11 +155,13 @@ async fn a_refusal_says_what_to_type() {
     vhost.forbid_guest();
     let text = refusal(&vhost.url).await;
     assert!(text.contains("rabbitmqctl set_permissions"), "{text}");
+    let pool = sqlx::PgPool::connect_lazy("postgres://127.0.0.1:1/nowhere").expect("a URL");
+    let wrong = tidegate_queue::RabbitOptions {
+        url: tidegate_model::Secret::new("postgres://h".to_owned()),
+        prefix: "t".to_owned(),
+    };
     assert!(matches!(
-        tidegate_queue::RabbitQueue::new(&tidegate_queue::RabbitOptions {
-            url: tidegate_model::Secret::new("postgres://h".to_owned()),
-            prefix: "t".to_owned()
-        }),
+        tidegate_queue::RabbitQueue::new(&wrong, pool),
         Err(QueueError::Refused(_))
     ));
 }

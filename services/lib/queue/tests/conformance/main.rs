@@ -4,6 +4,7 @@
 mod backend;
 mod broker;
 mod dead;
+mod deferred;
 mod kills;
 mod relay;
 mod suite;

@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use sqlx::PgPool;
 use tidegate_model::Message;
-use tidegate_queue::{Consumer, Outgoing, Queue, QueueError, QueueStats, Relay, TableQueue};
+use tidegate_queue::{
+    Consumer, Outgoing, Queue, QueueError, QueueStats, Relay, TableQueue, measure_outbox,
+};
 use tidegate_store::OutboxHandle;
 use tidegate_testkit::{Postgres, TestDatabase};
 use tokio_util::sync::CancellationToken;
@@ -20,6 +22,8 @@ struct Switched {
     inner: TableQueue,
     away: AtomicBool,
     attempts: AtomicUsize,
+    /// Not available whatever the switch says.
+    broken: &'static str,
 }
 
 #[async_trait]
@@ -30,7 +34,20 @@ impl Queue for Switched {
 
     async fn publish(&self, batch: Vec<Outgoing>) -> Vec<Result<(), QueueError>> {
         if !self.away.load(Ordering::SeqCst) {
-            return self.inner.publish(batch).await;
+            let broken: Vec<bool> = batch.iter().map(|one| one.queue == self.broken).collect();
+            let whole = batch.into_iter().filter(|one| one.queue != self.broken);
+            let mut results = self.inner.publish(whole.collect()).await.into_iter();
+            let broken_one = || Err(QueueError::Unavailable("this queue is".to_owned()));
+            return broken
+                .into_iter()
+                .map(|broken| {
+                    if broken {
+                        broken_one()
+                    } else {
+                        results.next().expect("one each")
+                    }
+                })
+                .collect();
         }
         self.attempts.fetch_add(batch.len(), Ordering::SeqCst);
         let away = || QueueError::Unavailable("switched off".to_owned());
@@ -64,6 +81,7 @@ impl Scene {
             inner: TableQueue::new(database.pool.clone()),
             away: AtomicBool::new(false),
             attempts: AtomicUsize::new(0),
+            broken: "broken",
         });
         Self {
             database,
@@ -87,11 +105,20 @@ impl Scene {
     }
 
     async fn commit(&self, outbox: &OutboxHandle, ids: impl IntoIterator<Item = i64>) {
+        self.commit_to("q", outbox, ids).await;
+    }
+
+    async fn commit_to(
+        &self,
+        queue: &str,
+        outbox: &OutboxHandle,
+        ids: impl IntoIterator<Item = i64>,
+    ) {
         let mut transaction = self.pool().begin().await.expect("begins");
         for id in ids {
             let message = Message::Plan { activity_id: id };
             outbox
-                .add(&mut transaction, "q", &message)
+                .add(&mut transaction, queue, &message)
                 .await
                 .expect("adds");
         }
@@ -242,4 +269,47 @@ async fn two_relays_do_not_publish_a_row_twice() {
     for one in running {
         one.await.expect("ends well");
     }
+}
+
+#[tokio::test]
+async fn one_queue_that_is_away_does_not_hold_up_the_others() {
+    let scene = Scene::new().await;
+    let running = scene.start();
+    scene.commit_to("broken", &scene.outbox, 0..5).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    scene.commit(&scene.outbox, 100..1_300).await;
+    let start = Instant::now();
+    scene.wait_for_rows(5).await;
+    assert!(
+        start.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        start.elapsed()
+    );
+    scene.stop.cancel();
+    running.await.expect("ends well");
+}
+
+#[tokio::test]
+async fn the_age_of_the_outbox_is_known_without_any_queue() {
+    let scene = Scene::new().await;
+    scene.commit(&scene.outbox, [1]).await;
+    sqlx::query("update outbox set created_at = now() - interval '300 seconds'")
+        .execute(scene.pool())
+        .await
+        .expect("updates");
+    let measuring = measure_outbox(scene.pool().clone(), scene.stop.clone());
+    let measuring = tokio::spawn(measuring);
+    let age = || {
+        let families = tidegate_telemetry::prometheus::gather();
+        let name = "tidegate_outbox_oldest_age_seconds";
+        let family = families.iter().find(|family| family.name() == name);
+        family.map_or(0.0, |family| family.get_metric()[0].get_gauge().get_value())
+    };
+    let start = Instant::now();
+    while age() < 300.0 {
+        assert!(start.elapsed() < PATIENCE, "{}", age());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    scene.stop.cancel();
+    measuring.await.expect("ends well");
 }

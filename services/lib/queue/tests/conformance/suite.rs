@@ -245,6 +245,7 @@ async fn an_impossible_message_is_refused_and_its_neighbours_pass(backend: Backe
     batch[1].message = tidegate_model::Message::Inbound {
         account_id: 1,
         body: "a\0b".to_owned(),
+        received_at: 0,
     };
     let results = queue.publish(batch).await;
     assert!(results[0].is_ok() && results[2].is_ok());
