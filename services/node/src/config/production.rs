@@ -88,6 +88,50 @@ fn unsafe_in_production(config: &Config) -> Vec<String> {
         config.mail.is_folder() && config.registrations.confirm_email,
         "mail.url is \"folder\", so nobody would get the confirmation mail: give an smtp URL",
     );
+    problems.extend(
+        unsafe_stores(config)
+            .into_iter()
+            .map(|sentence| format!("{sentence} (profile production)")),
+    );
+    problems
+}
+
+/// Passwords that everybody knows, and ways that show one to everybody on the network. A URL that
+/// cannot be read is refused by who uses it.
+fn unsafe_stores(config: &Config) -> Vec<String> {
+    let mut problems = Vec::new();
+    for (key, url, needs_password) in [
+        // Certificates and sockets are ways into PostgreSQL without a password.
+        ("database.url", &config.database.url, false),
+        // Without one the client takes guest:guest.
+        ("queue.url", &config.queue.url, true),
+        ("timelines.url", &config.timelines.url, true),
+        ("mail.url", &config.mail.url, false),
+    ] {
+        let Ok(url) = url::Url::parse(url.expose()) else {
+            continue;
+        };
+        match url.password() {
+            Some(password) if secrets::is_known_password(password) => problems.push(format!(
+                "{key}: its password is one that everybody knows; `openssl rand -hex 32` makes a \
+                 better one"
+            )),
+            None | Some("") if needs_password => problems.push(format!(
+                "{key}: it has no password; give the store a user or a password of its own and \
+                 write it into the URL"
+            )),
+            _ => {}
+        }
+        let demands_tls = url
+            .query_pairs()
+            .any(|(name, value)| name == "tls" && value == "required");
+        if url.scheme() == "smtp" && !demands_tls {
+            problems.push(format!(
+                "{key}: mails and the password would travel in clear; write smtps://, or \
+                 smtp://...?tls=required"
+            ));
+        }
+    }
     problems
 }
 

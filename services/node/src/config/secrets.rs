@@ -24,6 +24,18 @@ pub(super) fn is_placeholder(secret: &str) -> bool {
     secret.len() < SHORTEST || PLACEHOLDERS.iter().any(|word| lower.contains(word))
 }
 
+/// Passwords that servers come with or that examples are written with, as a whole.
+const KNOWN_PASSWORDS: [&str; 9] = [
+    "guest", "password", "postgres", "tidegate", "rabbitmq", "redis", "admin", "root", "test",
+];
+
+/// Whether a password is one of those that are tried first.
+pub(super) fn is_known_password(password: &str) -> bool {
+    let lower = password.to_ascii_lowercase();
+    KNOWN_PASSWORDS.contains(&lower.as_str())
+        || PLACEHOLDERS.iter().any(|word| lower.contains(word))
+}
+
 /// Replaces each secret by the content of its file, where one is named.
 pub(super) fn read_files(config: &mut Config) -> anyhow::Result<()> {
     let pairs = [

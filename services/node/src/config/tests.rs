@@ -80,10 +80,30 @@ fn production_refuses_what_is_unsafe() {
         ("replicas=2", "timelines.url"),
         ("replicas=2", "database.url"),
         ("instance.domain=", "instance.domain"),
+        ("database.url=postgres://t:changeme@db/t", "database.url"),
+        ("database.url=postgres://t:password@db/t", "database.url"),
+        ("queue.url=amqp://guest:guest@mq:5672/%2f", "queue.url"),
+        ("queue.url=amqp://mq:5672/%2f", "queue.url"),
+        ("timelines.url=redis://cache:6379", "timelines.url"),
+        ("timelines.url=redis://:secret@cache:6379", "timelines.url"),
+        ("mail.url=smtp://u:p@mail.example.org:587", "mail.url"),
     ] {
         let error = format!("{:#}", production(&[flag]).expect_err(flag));
         assert!(error.contains(named), "{flag}: {error}");
     }
+}
+
+#[test]
+fn production_takes_stores_with_passwords_of_their_own() {
+    production(&[
+        "database.url=postgres://t:5c1f9a@db/t",
+        "queue.url=amqps://t:5c1f9b@mq/%2f",
+        "timelines.url=rediss://:5c1f9c@cache",
+        "mail.url=smtp://u:5c1f9d@mail.example.org:587?tls=required",
+    ])
+    .expect("nothing is wrong");
+    let error = production(&["queue.url=amqp://t:changeme7@mq/%2f"]).expect_err("known");
+    assert!(!format!("{error:#}").contains("changeme7"), "{error:#}");
 }
 
 #[test]

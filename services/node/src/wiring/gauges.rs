@@ -6,8 +6,8 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use sqlx::PgPool;
-use tidegate_queue::QueueStats;
-use tidegate_telemetry::prometheus::IntGaugeVec;
+use tidegate_queue::{QueueStats, age_of_last_taken};
+use tidegate_telemetry::prometheus::{IntGauge, IntGaugeVec};
 use tidegate_telemetry::{Stop, gauge};
 
 use super::node;
@@ -31,8 +31,14 @@ static READY: LazyLock<IntGaugeVec> = gauge!(
 
 static AGE: LazyLock<IntGaugeVec> = gauge!(
     "tidegate_queue_oldest_age_seconds",
-    "Age of the oldest message in the queues of the database; RabbitMQ does not tell.",
+    "How long messages wait: the age of the oldest one in the database's queues; with RabbitMQ the \
+     age of the one that this process took last, and 0 while none waits.",
     ["queue"]
+);
+
+static DEAD: LazyLock<IntGauge> = gauge!(
+    "tidegate_dead_messages",
+    "Messages that nobody could handle; `tidegate admin dead-messages` lists and redrives them."
 );
 
 /// Keeps the gauges up to date until stopped. The queues are looked at only where they are
@@ -62,28 +68,50 @@ fn connections(pool: &PgPool) -> anyhow::Result<()> {
 }
 
 async fn queues(shared: &Shared) -> anyhow::Result<()> {
-    for (kind, ready) in by_kind(shared.queue.stats(&shared.queues.all()).await?) {
+    let dead = sqlx::query_scalar("select count(*) from dead_messages");
+    DEAD.set(dead.fetch_one(&shared.pool).await?);
+    let stats = shared.queue.stats(&shared.queues.all()).await?;
+    let ages = if shared.broker.is_some() {
+        taken_where_some_wait(&stats, &age_of_last_taken())
+    } else {
+        oldest_rows(&shared.pool).await?
+    };
+    for (kind, ready) in by_kind(stats) {
+        let age = ages.get(&kind).copied().unwrap_or_default();
         READY.with_label_values(&[&kind]).set(ready);
-        AGE.with_label_values(&[&kind]).set(0);
+        AGE.with_label_values(&[&kind]).set(age);
     }
-    if shared.broker.is_some() {
-        return Ok(());
+    Ok(())
+}
+
+/// By kind: the age of the message last taken from a queue in which others still wait.
+fn taken_where_some_wait(
+    stats: &[QueueStats],
+    taken: &BTreeMap<String, Duration>,
+) -> BTreeMap<String, i64> {
+    let mut ages = BTreeMap::new();
+    for one in stats.iter().filter(|one| one.ready > 0) {
+        let age = taken.get(&one.queue).map_or(0, Duration::as_secs);
+        let age = i64::try_from(age).unwrap_or(i64::MAX);
+        let oldest: &mut i64 = ages.entry(kind(&one.queue)).or_default();
+        *oldest = age.max(*oldest);
     }
+    ages
+}
+
+async fn oldest_rows(pool: &PgPool) -> anyhow::Result<BTreeMap<String, i64>> {
     let ages: Vec<(String, i64)> = sqlx::query_as(
         "select queue, extract(epoch from now() - min(created_at))::bigint
          from queue_messages group by queue",
     )
-    .fetch_all(&shared.pool)
+    .fetch_all(pool)
     .await?;
     let mut oldest: BTreeMap<String, i64> = BTreeMap::new();
     for (queue, age) in ages {
         let oldest = oldest.entry(kind(&queue)).or_default();
         *oldest = age.max(*oldest);
     }
-    for (kind, age) in oldest {
-        AGE.with_label_values(&[&kind]).set(age);
-    }
-    Ok(())
+    Ok(oldest)
 }
 
 fn by_kind(stats: Vec<QueueStats>) -> BTreeMap<String, i64> {
@@ -105,6 +133,31 @@ fn kind(queue: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_age_of_a_kind_is_that_of_its_slowest_queue_and_none_where_nothing_waits() {
+        let stats = [
+            ("t.deliver.now.0", 2),
+            ("t.deliver.now.1", 1),
+            ("t.deliver.now.2", 0),
+            ("t.plan", 0),
+        ]
+        .map(|(queue, ready)| QueueStats {
+            queue: queue.to_owned(),
+            ready,
+            unacked: 0,
+        });
+        let taken = [
+            ("t.deliver.now.0", 3),
+            ("t.deliver.now.1", 40),
+            ("t.deliver.now.2", 900),
+            ("t.plan", 5),
+        ]
+        .map(|(queue, age)| (queue.to_owned(), Duration::from_secs(age)))
+        .into();
+        let ages = taken_where_some_wait(&stats, &taken);
+        assert_eq!(ages, BTreeMap::from([("deliver.now".to_owned(), 40)]));
+    }
 
     #[test]
     fn shards_of_a_lane_count_together() {

@@ -2,12 +2,14 @@
 
 mod assembly;
 mod database;
+mod dead_messages;
 mod discovery;
 mod gauges;
 mod http;
 mod node;
 mod ports;
 mod rpc;
+mod rpc_metrics;
 mod services;
 mod stores;
 

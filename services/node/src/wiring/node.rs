@@ -13,7 +13,7 @@ use tonic_health::server::{HealthReporter, health_reporter};
 
 use super::assembly::Assembly;
 use super::services::Shared;
-use super::{Ports, gauges, http, rpc};
+use super::{Ports, dead_messages, gauges, http, rpc};
 use crate::config::{Config, Shutdown};
 use crate::lifecycle::{self, Health, Tasks};
 use crate::roles::Roles;
@@ -78,6 +78,10 @@ impl Node {
             .spawn("rpc-inside", rpc::serve_pipe(routes, pipe, stop.clone()));
         node.base
             .spawn("relay", relay(shared.clone(), stop.clone()));
+        if let (Some(broker), true) = (shared.broker.clone(), roles.fanout) {
+            let draining = dead_messages::drain(broker, shared.pool.clone(), stop.clone());
+            node.base.spawn("dead-messages", draining);
+        }
         node.base.spawn("gauges", gauges::run(shared, roles, stop));
         node.health.set_serving(true);
         Ok(node)
@@ -109,6 +113,9 @@ impl Node {
     }
 
     /// Readiness needs the database with our schema, and where messages are consumed the queue.
+    /// It does not ask for what a role can do without: home timelines are read from the database
+    /// while Redis is away, and an api takes posts while the broker is (the outbox keeps them),
+    /// so that a load balancer must not take it out for that. `tidegate doctor` asks for all.
     fn depend_on_stores(&self, roles: Roles, shared: &Shared) {
         let pool = shared.pool.clone();
         let database = move || {

@@ -1,6 +1,8 @@
 //! Calls between roles: the same generated clients and servers, over TCP between processes and
 //! over a pipe inside one.
 
+use std::time::Duration;
+
 use http::Uri;
 use hyper_util::rt::TokioIo;
 use tidegate_proto::{Rpc, RpcAuth};
@@ -12,12 +14,24 @@ use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
 use tonic::service::Routes;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint, Server};
+use tower::layer::util::{Identity, Stack};
+
+use super::rpc_metrics::CountCalls;
 
 /// Bytes that one direction of a pipe holds before its writer waits; HTTP/2 frames are 16 kB.
 const PIPE_BYTES: usize = 64 * 1024;
 
 /// Pipes that wait to be taken up; the clients of one process open a handful.
 const PIPES: usize = 16;
+
+/// The longest that any call may take, whatever deadline its caller set or forgot to set: above
+/// the longest of all calls, which is one fetch of something remote with all its redirects.
+const CALL_LIMIT: Duration = Duration::from_secs(30);
+
+/// What every server between roles has in common.
+fn server() -> Server<Stack<CountCalls, Identity>> {
+    Server::builder().timeout(CALL_LIMIT).layer(CountCalls)
+}
 
 /// A call over `channel` that carries the token.
 pub(super) fn authenticated(channel: Channel, auth: &RpcAuth) -> Rpc {
@@ -56,7 +70,7 @@ pub(super) async fn serve_pipe(
 ) -> anyhow::Result<()> {
     use futures::StreamExt;
     let incoming = ReceiverStream::new(incoming).map(Ok::<_, std::io::Error>);
-    let serving = Server::builder()
+    let serving = server()
         .add_routes(routes)
         .serve_with_incoming_shutdown(incoming, stop.soft.clone().cancelled_owned());
     finish(serving, stop.clone()).await?;
@@ -78,7 +92,7 @@ pub(super) async fn serve_tcp(
     listener: TcpListener,
     stop: Stop,
 ) -> anyhow::Result<()> {
-    let serving = Server::builder()
+    let serving = server()
         .tcp_nodelay(true)
         .add_routes(routes)
         .serve_with_incoming_shutdown(
@@ -102,7 +116,7 @@ async fn finish(
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, Instant};
+    use std::time::Instant;
 
     use tidegate_proto::fanout::v1::timelines_client::TimelinesClient;
     use tidegate_proto::fanout::v1::timelines_server::{Timelines, TimelinesServer};
