@@ -83,7 +83,8 @@ impl RedisTimelines {
         })
     }
 
-    /// Whether Redis answers, for readiness and `tidegate doctor`.
+    /// Whether Redis answers, for `tidegate doctor`. Readiness does not ask: timelines are read
+    /// from the database while Redis is away.
     pub async fn check(&self) -> Result<(), TimelineError> {
         self.node.reads.live().await.map(|_| ())
     }
