@@ -26,22 +26,26 @@ impl Addressed {
 /// Finds the local accounts among those that the note mentions and addresses.
 pub(super) async fn addressed(deps: &FanoutDeps, note: &RemoteNote) -> Result<Addressed, Halt> {
     let mut found = Addressed::default();
-    let mut uris: Vec<&String> = note
+    let uris: Vec<&String> = note
         .mentions
         .iter()
         .chain(&note.addressing.recipients)
         .filter(|uri| deps.instance.owns(uri))
         .collect();
-    uris.sort();
-    uris.dedup();
-    for uri in uris {
-        let Some(account) = accounts::by_uri(&deps.pool, uri).await? else {
-            continue;
-        };
+    if uris.is_empty() {
+        return Ok(found);
+    }
+    let ids: Vec<i64> = sqlx::query_scalar("select id from accounts where uri = any($1)")
+        .bind(&uris)
+        .fetch_all(&deps.pool)
+        .await?;
+    let mut named = accounts::by_ids(&deps.pool, &ids).await?;
+    named.sort_by_key(|account| account.id);
+    for account in named {
         if !is_person_here(&account) {
             continue;
         }
-        if note.mentions.contains(uri) {
+        if note.mentions.contains(&account.uri) {
             found.mentioned.push(account.id);
         } else {
             found.silent.push(account.id);

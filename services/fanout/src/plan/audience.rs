@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use tidegate_model::{host_of, shard_of};
-use tidegate_store::{accounts, blocks, inboxes};
+use tidegate_store::{accounts, inboxes};
 
 use super::Activity;
 use crate::FanoutDeps;
@@ -64,13 +64,16 @@ async fn named_inboxes(deps: &FanoutDeps, activity: &Activity) -> Result<Vec<i64
     for batch in activity.to_accounts.chunks(BATCH) {
         let mut recipients = accounts::by_ids(&deps.pool, batch).await?;
         recipients.sort_by_key(|account| account.id);
+        let blocked = if activity.shows() {
+            blocked(deps, activity.account_id, batch).await?
+        } else {
+            HashSet::new()
+        };
         for account in recipients {
             if account.is_local() || account.suspended_at.is_some() {
                 continue;
             }
-            if activity.shows()
-                && blocks::either_blocks(&deps.pool, activity.account_id, account.id).await?
-            {
+            if blocked.contains(&account.id) {
                 continue;
             }
             let mut connection = deps.pool.acquire().await?;
@@ -79,6 +82,24 @@ async fn named_inboxes(deps: &FanoutDeps, activity: &Activity) -> Result<Vec<i64
         }
     }
     Ok(ids)
+}
+
+/// Those of the accounts that are on either side of a block with the sender.
+async fn blocked(
+    deps: &FanoutDeps,
+    sender: i64,
+    accounts: &[i64],
+) -> Result<HashSet<i64>, Trouble> {
+    let blocked: Vec<i64> = sqlx::query_scalar(
+        "select target_id from blocks where account_id = $1 and target_id = any($2)
+         union
+         select account_id from blocks where target_id = $1 and account_id = any($2)",
+    )
+    .bind(sender)
+    .bind(accounts)
+    .fetch_all(&deps.pool)
+    .await?;
+    Ok(blocked.into_iter().collect())
 }
 
 /// The inboxes that earlier activities about the same status were planned for.

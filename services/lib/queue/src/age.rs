@@ -13,8 +13,7 @@ use crate::envelope::{self, Unreadable};
 static LAST_TAKEN: Mutex<BTreeMap<String, Duration>> = Mutex::new(BTreeMap::new());
 
 /// For each queue that this process consumes from a broker, how old the message last taken was
-/// at that moment. One that waited in the database for another try counts from the end of that
-/// wait, because it was published anew.
+/// at that moment: since it was published, or published again after a longer wait for a retry.
 pub fn age_of_last_taken() -> BTreeMap<String, Duration> {
     LAST_TAKEN
         .lock()
