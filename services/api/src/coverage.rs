@@ -76,6 +76,8 @@ const OTHERS: &[(&str, &[Row])] = &[
         "Pages and health",
         &[
             ("GET", "/", "anybody"),
+            ("GET", "/about", "anybody"),
+            ("GET", "/privacy-policy", "anybody"),
             ("GET", "/style.css", "anybody"),
             ("GET", "/auth/sign_in", "anybody"),
             ("POST", "/auth/sign_in", "anybody"),

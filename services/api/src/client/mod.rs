@@ -21,4 +21,5 @@ mod unbuilt;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use instance::texts::PRIVACY;
 pub(crate) use routes::{ROUTES, routes};

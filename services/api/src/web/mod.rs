@@ -24,6 +24,8 @@ pub(crate) use public::redirect_or_page;
 pub(crate) fn routes() -> Router<App> {
     Router::new()
         .route("/", get(public::landing))
+        .route("/about", get(public::about))
+        .route("/privacy-policy", get(public::privacy))
         .route("/style.css", get(style))
         .route("/auth/sign_in", get(sign_in::show).post(sign_in::sign_in))
         .route("/auth/sign_out", post(sign_in::sign_out))

@@ -20,7 +20,7 @@ macro_rules! templates {
 
 const TEMPLATES: &[(&str, &str)] = templates! {
     "layout.html" "landing.html" "sign_in.html" "sign_up.html" "message.html" "resend.html"
-    "authorize.html" "code.html" "profile.html" "post.html" "error.html"
+    "authorize.html" "code.html" "profile.html" "post.html" "error.html" "about.html" "privacy.html"
 };
 
 static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(|| {

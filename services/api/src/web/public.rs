@@ -14,6 +14,7 @@ use tidegate_store::{
 
 use super::{Browser, FormAction, PageError, PageResult, page::render, see_other};
 use crate::{
+    client,
     federation::{self, wants_activity},
     state::App,
 };
@@ -38,6 +39,25 @@ pub(super) async fn landing(State(app): State<App>, browser: Browser) -> PageRes
             base => app.deps.instance.base(),
         },
     ))
+}
+
+/// `GET /about`: who runs this server, and its rules; the instance documents point here.
+pub(super) async fn about(State(app): State<App>, browser: Browser) -> Response {
+    let values = context! {
+        description => app.options.description,
+        contact => app.options.contact_email,
+        rules => app.options.rules,
+        domain => app.deps.instance.domain,
+    };
+    render(&app, &browser, FormAction::OwnSite, "about.html", values)
+}
+
+/// `GET /privacy-policy`: the same words as the API's.
+pub(super) async fn privacy(State(app): State<App>, browser: Browser) -> Response {
+    let values = context! {
+        policy => minijinja::Value::from_safe_string(client::PRIVACY.to_owned()),
+    };
+    render(&app, &browser, FormAction::OwnSite, "privacy.html", values)
 }
 
 async fn local_account(app: &App, name: &str) -> Result<Account, PageError> {

@@ -444,3 +444,81 @@ impl tidegate_queue::Queue for Away {
 fn away() -> tidegate_queue::QueueError {
     tidegate_queue::QueueError::Unavailable("gone".to_owned())
 }
+
+#[tokio::test]
+async fn forgeries_under_a_known_key_take_one_place_and_divert_nobody() {
+    let server = Server::start().await;
+    let bob = Peer::known(&server, "https://p.test/users/bob").await;
+    let forger = Peer::new("https://p.test/users/bob");
+    sqlx::query("update accounts set fetched_at = now() - interval '2 hours'")
+        .execute(&server.deps.pool)
+        .await
+        .expect("updates");
+    let note = bob.note();
+    let first = forger.post(&server, &note).await;
+    assert_eq!(first.status, StatusCode::ACCEPTED);
+    for _ in 0..3 {
+        let again = forger.post(&server, &note).await;
+        assert_eq!(again.status, StatusCode::SERVICE_UNAVAILABLE);
+        assert!(again.headers.contains_key(header::RETRY_AFTER));
+    }
+    assert_eq!(server.count("unverified_activities").await, 1);
+    // What the key proves goes its way, and a stranger of that origin has all its places.
+    assert_eq!(bob.post(&server, &note).await.status, StatusCode::ACCEPTED);
+    assert_eq!(server.count("queue_messages").await, 1);
+    sqlx::query(
+        "insert into unverified_activities (origin, key_id, method, path, headers, body)
+         select 'p.test', 'k', 'POST', '/inbox', '{}', '' from generate_series(1, 199)",
+    )
+    .execute(&server.deps.pool)
+    .await
+    .expect("filled");
+    let stranger = Peer::new("https://p.test/users/new");
+    let note = stranger.note();
+    assert_eq!(
+        stranger.post(&server, &note).await.status,
+        StatusCode::ACCEPTED
+    );
+}
+
+#[tokio::test]
+async fn what_is_proven_and_too_large_to_wait_is_asked_to_come_back() {
+    let server = Server::start().await;
+    let bob = Peer::known(&server, "https://p.test/users/bob").await;
+    sqlx::query(
+        "insert into unverified_activities (origin, key_id, method, path, headers, body)
+         values ('p.test', 'https://p.test/users/bob#main-key', 'POST', '/inbox', '{}', '')",
+    )
+    .execute(&server.deps.pool)
+    .await
+    .expect("filled");
+    let mut big = bob.note();
+    big["object"]["content"] = json!("x".repeat(70_000));
+    let answer = bob.post(&server, &big).await;
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(answer.headers.contains_key(header::RETRY_AFTER));
+}
+
+#[tokio::test]
+async fn a_suspended_actor_may_take_back_and_do_nothing_else() {
+    let server = Server::start().await;
+    let bob = Peer::known(&server, "https://p.test/users/bob").await;
+    sqlx::query("update accounts set suspended_at = now()")
+        .execute(&server.deps.pool)
+        .await
+        .expect("updates");
+    assert_eq!(
+        bob.post(&server, &bob.note()).await.status,
+        StatusCode::FORBIDDEN
+    );
+    for kind in ["Delete", "Undo", "Reject", "Block"] {
+        let body = json!({"id": format!("{}/{kind}", bob.actor), "type": kind,
+                          "actor": bob.actor, "object": format!("{}/notes/1", bob.actor)});
+        assert_eq!(
+            bob.post(&server, &body).await.status,
+            StatusCode::ACCEPTED,
+            "{kind}"
+        );
+    }
+    assert_eq!(server.count("queue_messages").await, 4);
+}

@@ -145,13 +145,12 @@ async fn a_person_lets_an_app_in_with_pkce() {
 
     let again = exchange(&server, &app, &code, "https://app.test/cb", verifier).await;
     assert_eq!(again.json()["error"], "invalid_grant");
-    let stored: i64 = sqlx::query_scalar(
-        "select count(*) from tokens where convert_from(token_hash, 'LATIN1') = $1",
-    )
-    .bind(bearer)
-    .fetch_one(&server.deps.pool)
-    .await
-    .expect("a count");
+    let stored: i64 =
+        sqlx::query_scalar("select count(*) from tokens where token_hash = convert_to($1, 'UTF8')")
+            .bind(bearer)
+            .fetch_one(&server.deps.pool)
+            .await
+            .expect("a count");
     assert_eq!(stored, 0);
 }
 

@@ -148,3 +148,73 @@ async fn malformed_and_oversized_requests_are_refused_with_a_reason() {
         assert!(answer.json()["error"].is_string());
     }
 }
+
+#[tokio::test]
+async fn the_addresses_that_the_instance_documents_name_have_pages() {
+    let server = Server::start().await;
+    let urls = server.get("/api/v2/instance").await.json()["configuration"]["urls"].clone();
+    for name in ["about", "privacy_policy"] {
+        let url = urls[name].as_str().expect("a URL");
+        let path = url.strip_prefix("https://us.test").expect("ours");
+        let page = server.get(path).await;
+        assert_eq!(page.status, StatusCode::OK, "{url}");
+        assert!(page.text().contains("<h1>"), "{url}");
+    }
+    assert!(
+        server
+            .get("/privacy-policy")
+            .await
+            .text()
+            .contains("hash of your password")
+    );
+}
+
+#[tokio::test]
+async fn e1_pages_of_posts_and_profiles_show_no_script() {
+    let server = Server::start().await;
+    let app = server.app("read write").await;
+    let token = server.user(&app, "ada").await;
+    for piece in [
+        "<script>alert(1)</script>",
+        "<img src=x onerror=alert(1)>",
+        "<svg/onload=alert(1)>",
+        "\"><iframe srcdoc='<script>alert(1)</script>'>",
+        "</div><template><style>@import 'x'</style></template>",
+        "{{ 7 * 7 }}<a href=javascript:alert(1)>x</a>",
+    ] {
+        let profile =
+            serde_json::json!({"display_name": &piece[..piece.len().min(30)], "note": piece});
+        let changed = server
+            .call(
+                "PATCH",
+                "/api/v1/accounts/update_credentials",
+                Some(&token),
+                Some(profile),
+            )
+            .await;
+        assert_eq!(changed.status, StatusCode::OK, "{}", changed.text());
+        let post = serde_json::json!({"status": piece, "spoiler_text": piece});
+        let posted = server
+            .call("POST", "/api/v1/statuses", Some(&token), Some(post))
+            .await;
+        assert_eq!(posted.status, StatusCode::OK, "{}", posted.text());
+        let id = posted.json()["id"].as_str().expect("an id").to_owned();
+        for path in ["/@ada".to_owned(), format!("/@ada/{id}")] {
+            let page = server.get(&path).await;
+            assert_eq!(page.status, StatusCode::OK, "{path}");
+            let html = page.text();
+            for tag in [
+                "<script",
+                "<img",
+                "<svg",
+                "<iframe",
+                "<template",
+                "<style",
+                "<a href=java",
+            ] {
+                assert!(!html.contains(tag), "{path} {piece}: {html}");
+            }
+            assert!(page.headers.contains_key(header::CONTENT_SECURITY_POLICY));
+        }
+    }
+}

@@ -1,14 +1,27 @@
 //! Actors: Update and Delete of oneself.
 
 use tidegate_model::RemoteActor;
-use tidegate_store::{StoreError, accounts, follows};
+use tidegate_store::{accounts, follows};
 
 use super::context::{Halt, Inbound, Outcome};
 
-/// Posts marked per statement: short enough for the time limit of any statement.
+/// Rows changed per statement: short enough for the time limit of any statement.
 const BATCH: i64 = 1_000;
 
-/// Update of the actor that signed: its own words about itself are as good as a fetch.
+/// What else goes with an actor, a batch of `$2` rows of `$1` at a time.
+const BELONGINGS: [&str; 4] = [
+    "delete from favourites where id in
+         (select id from favourites where account_id = $1 limit $2)",
+    "delete from blocks where id in
+         (select id from blocks where account_id = $1 or target_id = $1 limit $2)",
+    "delete from mutes where id in (select id from mutes where target_id = $1 limit $2)",
+    "delete from notifications where id in
+         (select id from notifications where from_account_id = $1 limit $2)",
+];
+
+/// Update of the actor that signed: its own words are as good as a fetch for its profile. Its
+/// key and its inboxes come only from a fetch, so that an old Update, or one made with a key
+/// that was lost, moves nothing. One that is older than what is known changes nothing (R3).
 pub(super) async fn update(it: &Inbound<'_>, actor: &RemoteActor) -> Result<Outcome, Halt> {
     if actor.uri != it.actor.uri {
         return Err(Halt::Refused("the profile is somebody else's"));
@@ -16,50 +29,51 @@ pub(super) async fn update(it: &Inbound<'_>, actor: &RemoteActor) -> Result<Outc
     let Some(mut transaction) = it.begin().await? else {
         return Ok(Outcome::Repeated);
     };
-    match accounts::upsert_remote(&mut transaction, actor).await {
-        Ok(_) => it.commit(transaction).await,
-        Err(StoreError::Conflict(_)) => {
-            Err(Halt::Refused("its handle or id belongs to somebody else"))
-        }
-        Err(error) => Err(error.into()),
-    }
+    let changed = accounts::update_profile(&mut transaction, actor).await?;
+    let applied = it.commit(transaction).await?;
+    Ok(if changed { applied } else { Outcome::Repeated })
 }
 
-/// Delete of the actor that signed: its posts, its relations, then itself. The posts go in
-/// batches of their own before; only then is the activity recorded, so that a crash in between
-/// is carried on by the repeat.
+/// Delete of the actor that signed: its posts, its relations, then itself. All but the last go
+/// in batches, a transaction each; only then is the activity recorded, so that a crash in
+/// between is carried on by the repeat.
 pub(super) async fn delete(it: &Inbound<'_>) -> Result<Outcome, Halt> {
     if it.was_seen().await? {
         return Ok(Outcome::Repeated);
     }
     while delete_posts(it).await? == BATCH as u64 {}
-
+    while delete_follows(it).await? == BATCH as u64 {}
+    for statement in BELONGINGS {
+        while delete_some(it, statement).await? == BATCH as u64 {}
+    }
     let Some(mut transaction) = it.begin().await? else {
         return Ok(Outcome::Repeated);
     };
-    let relations: Vec<(i64, i64)> = sqlx::query_as(
-        "select account_id, target_id from follows where account_id = $1 or target_id = $1
-         order by id",
+    sqlx::query(
+        "update accounts set deleted_at = now(), statuses_count = 0
+         where id = $1 and domain is not null",
     )
     .bind(it.actor.id)
-    .fetch_all(&mut *transaction)
+    .execute(&mut *transaction)
     .await?;
-    for (account_id, target_id) in relations {
-        follows::remove(&mut transaction, account_id, target_id).await?;
-    }
-    for statement in [
-        "delete from favourites where account_id = $1",
-        "delete from blocks where account_id = $1 or target_id = $1",
-        "delete from mutes where target_id = $1",
-        "delete from notifications where from_account_id = $1",
-        "update accounts set deleted_at = now(), statuses_count = 0 where id = $1 and domain is not null",
-    ] {
-        sqlx::query(statement)
-            .bind(it.actor.id)
-            .execute(&mut *transaction)
-            .await?;
-    }
     it.commit(transaction).await
+}
+
+/// Ends one batch of follows, by it and of it.
+async fn delete_follows(it: &Inbound<'_>) -> Result<u64, Halt> {
+    let mut transaction = it.deps.pool.begin().await?;
+    let ended = follows::remove_batch(&mut transaction, it.actor.id, BATCH).await?;
+    transaction.commit().await?;
+    Ok(ended)
+}
+
+async fn delete_some(it: &Inbound<'_>, statement: &'static str) -> Result<u64, Halt> {
+    let deleted = sqlx::query(statement)
+        .bind(it.actor.id)
+        .bind(BATCH)
+        .execute(&it.deps.pool)
+        .await?;
+    Ok(deleted.rows_affected())
 }
 
 /// Marks one batch of posts, and the boosts of them, as deleted. Their rows stay, and keep

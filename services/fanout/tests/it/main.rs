@@ -7,6 +7,7 @@ mod home;
 mod inbound;
 mod mail;
 mod plan;
+mod profile;
 mod rebuild;
 mod repeats;
 mod support;

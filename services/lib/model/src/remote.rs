@@ -53,6 +53,8 @@ pub struct RemoteActor {
     pub indexable: bool,
     /// When it was made, if it says so.
     pub published: Option<OffsetDateTime>,
+    /// When this description of it was last changed, if it says so.
+    pub updated: Option<OffsetDateTime>,
 }
 
 /// A profile field.

@@ -246,9 +246,10 @@ pub async fn upsert_remote(
         "insert into accounts (username, domain, uri, url, inbox_url, shared_inbox_url, outbox_url,
                                followers_url, following_url, actor_type, display_name, note,
                                avatar_url, header_url, fields, locked, bot, discoverable, indexable,
-                               key_id, public_key_pem, fetched_at, created_at)
+                               key_id, public_key_pem, fetched_at, created_at,
+                               profile_updated_at)
          values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18,
-                 $19, $20, $21, now(), coalesce($22, now()))
+                 $19, $20, $21, now(), coalesce($22, now()), case when $23 is not null then least($23, now()) end)
          on conflict (uri) do update set
              url = excluded.url, inbox_url = excluded.inbox_url,
              shared_inbox_url = excluded.shared_inbox_url, outbox_url = excluded.outbox_url,
@@ -258,7 +259,8 @@ pub async fn upsert_remote(
              header_url = excluded.header_url, fields = excluded.fields, locked = excluded.locked,
              bot = excluded.bot, discoverable = excluded.discoverable,
              indexable = excluded.indexable, key_id = excluded.key_id,
-             public_key_pem = excluded.public_key_pem, fetched_at = now(), updated_at = now()
+             public_key_pem = excluded.public_key_pem, fetched_at = now(), updated_at = now(),
+             profile_updated_at = coalesce(excluded.profile_updated_at, accounts.profile_updated_at)
          where accounts.domain is not null
          returning *",
     )
@@ -284,6 +286,7 @@ pub async fn upsert_remote(
     .bind(&actor.key_id)
     .bind(&actor.public_key_pem)
     .bind(actor.published)
+    .bind(actor.updated)
     .fetch_optional(&mut *connection)
     .await?
     .ok_or_else(|| StoreError::Conflict("accounts_local".to_owned()))?;
@@ -305,4 +308,49 @@ pub async fn upsert_remote(
         .await?;
     }
     Ok(account)
+}
+
+/// Takes in what a known remote actor says about itself in an activity: its profile, and nothing
+/// that decides who it is or where it lives. Key and inboxes come only from its own origin, by
+/// [`upsert_remote`]; where the actor names others, its document counts as stale, so that the
+/// next request that fails under the old key has it fetched.
+///
+/// `false` when nothing was changed: a newer document is known (rule R3), or the actor is not.
+pub async fn update_profile(
+    connection: &mut PgConnection,
+    actor: &RemoteActor,
+) -> Result<bool, StoreError> {
+    let changed = sqlx::query(
+        "update accounts set
+             url = $2, actor_type = $3, display_name = $4, note = $5, avatar_url = $6,
+             header_url = $7, fields = $8, locked = $9, bot = $10, discoverable = $11,
+             indexable = $12, updated_at = now(),
+             profile_updated_at = case when $13 is null then profile_updated_at else least($13, now()) end,
+             fetched_at = case when key_id = $14 and public_key_pem = $15 and inbox_url = $16
+                                    and shared_inbox_url is not distinct from $17
+                               then fetched_at end
+         where uri = $1 and domain is not null and deleted_at is null
+           and ($13 is null or profile_updated_at is null or profile_updated_at <= $13)",
+    )
+    .bind(&actor.uri)
+    .bind(&actor.url)
+    .bind(&actor.actor_type)
+    .bind(&actor.display_name)
+    .bind(&actor.note)
+    .bind(&actor.avatar_url)
+    .bind(&actor.header_url)
+    .bind(Json(&actor.fields))
+    .bind(actor.locked)
+    .bind(actor.bot)
+    .bind(actor.discoverable)
+    .bind(actor.indexable)
+    .bind(actor.updated)
+    .bind(&actor.key_id)
+    .bind(&actor.public_key_pem)
+    .bind(&actor.inbox)
+    .bind(&actor.shared_inbox)
+    .execute(connection)
+    .await?
+    .rows_affected();
+    Ok(changed == 1)
 }

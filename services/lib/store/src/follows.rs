@@ -1,4 +1,7 @@
 //! Who follows whom. A follow counts only once it is accepted (rule R11).
+//!
+//! Whatever changes a follow locks the two accounts first, in the order of their ids, and the
+//! follow after: the order in which a refreshed actor moves its follows to its new inbox.
 
 use sqlx::{PgConnection, PgExecutor};
 use time::OffsetDateTime;
@@ -56,7 +59,8 @@ pub async fn by_uri(
 
 /// Inserts a follow, or returns the one there is; the flag tells whether it is new. A repeat by
 /// a remote follower with a new activity id takes the new id, so that our Accept names the
-/// Follow that its sender remembers.
+/// Follow that its sender remembers. One that is pending is accepted when `accepted` is asked:
+/// the followed has stopped deciding by hand since.
 pub async fn request(
     connection: &mut PgConnection,
     follower: &Account,
@@ -74,6 +78,7 @@ pub async fn request(
         )
         .await?
     };
+    lock(connection, &[follower.id, target.id]).await?;
     let inserted: Option<Follow> = sqlx::query_as(
         "insert into follows (account_id, target_id, uri, state, inbox_id)
          values ($1, $2, $3, $4, $5)
@@ -93,7 +98,7 @@ pub async fn request(
         }
         return Ok((follow, true));
     }
-    let existing: Follow = sqlx::query_as(
+    let mut existing: Follow = sqlx::query_as(
         "update follows set uri = case when $4 then $3 else uri end
          where account_id = $1 and target_id = $2 returning *",
     )
@@ -101,13 +106,17 @@ pub async fn request(
     .bind(target.id)
     .bind(uri)
     .bind(!follower.is_local())
-    .fetch_one(connection)
+    .fetch_one(&mut *connection)
     .await?;
+    if accepted && accept(connection, &existing).await? {
+        "accepted".clone_into(&mut existing.state);
+    }
     Ok((existing, false))
 }
 
 /// Marks a pending follow as accepted; `false` when it was accepted before.
 pub async fn accept(connection: &mut PgConnection, follow: &Follow) -> Result<bool, StoreError> {
+    lock(connection, &[follow.account_id, follow.target_id]).await?;
     let changed =
         sqlx::query("update follows set state = 'accepted' where id = $1 and state = 'pending'")
             .bind(follow.id)
@@ -126,6 +135,7 @@ pub async fn remove(
     account_id: i64,
     target_id: i64,
 ) -> Result<Option<Follow>, StoreError> {
+    lock(connection, &[account_id, target_id]).await?;
     let removed: Option<Follow> =
         sqlx::query_as("delete from follows where account_id = $1 and target_id = $2 returning *")
             .bind(account_id)
@@ -136,6 +146,49 @@ pub async fn remove(
         count(connection, account_id, target_id, -1).await?;
     }
     Ok(removed)
+}
+
+/// Removes at most `limit` follows of and by one account, with their share in the counters, and
+/// returns how many there were. For an account that goes: one batch is one short transaction.
+pub async fn remove_batch(
+    connection: &mut PgConnection,
+    account_id: i64,
+    limit: i64,
+) -> Result<u64, StoreError> {
+    let batch: Vec<(i64, i64, i64)> = sqlx::query_as(
+        "select id, account_id, target_id from follows
+         where account_id = $1 or target_id = $1
+         order by case when account_id = $1 then target_id else account_id end limit $2",
+    )
+    .bind(account_id)
+    .bind(limit)
+    .fetch_all(&mut *connection)
+    .await?;
+    let ids: Vec<i64> = batch.iter().map(|(id, ..)| *id).collect();
+    let people: Vec<i64> = batch
+        .iter()
+        .flat_map(|(_, one, other)| [*one, *other])
+        .collect();
+    lock(connection, &people).await?;
+    sqlx::query(
+        "with gone as (
+             delete from follows where id = any($1) returning account_id, target_id, state
+         ), ends as (
+             select id, sum(following) as following, sum(followers) as followers
+             from gone
+             cross join lateral (values (account_id, 1, 0), (target_id, 0, 1))
+                  as side (id, following, followers)
+             where state = 'accepted' group by id
+         )
+         update accounts a set
+             following_count = greatest(0, a.following_count - ends.following),
+             followers_count = greatest(0, a.followers_count - ends.followers)
+         from ends where a.id = ends.id",
+    )
+    .bind(&ids)
+    .execute(connection)
+    .await?;
+    Ok(ids.len() as u64)
 }
 
 /// Local accounts that follow `target_id`, from `start` on, by account id.
@@ -160,19 +213,23 @@ pub async fn local_followers(
     .await?)
 }
 
-/// Keeps the two counters in step. Rows are locked in the order of their ids, so that two
-/// people who follow each other at once cannot deadlock.
+/// Locks accounts in the order of their ids, so that two people who follow each other at once
+/// cannot deadlock.
+async fn lock(connection: &mut PgConnection, ids: &[i64]) -> Result<(), StoreError> {
+    sqlx::query("select 1 from accounts where id = any($1) order by id for no key update")
+        .bind(ids)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Keeps the two counters in step; both accounts are locked.
 async fn count(
     connection: &mut PgConnection,
     account_id: i64,
     target_id: i64,
     by: i64,
 ) -> Result<(), StoreError> {
-    sqlx::query("select 1 from accounts where id in ($1, $2) order by id for no key update")
-        .bind(account_id)
-        .bind(target_id)
-        .execute(&mut *connection)
-        .await?;
     sqlx::query(
         "update accounts set
              following_count = following_count + case when id = $1 then $3 else 0 end,

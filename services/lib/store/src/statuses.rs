@@ -330,6 +330,14 @@ pub async fn insert_reblog(
 /// it was; `None` when it was deleted before. Later reads do not find it; planning and delivery
 /// of its earlier activities stop.
 pub async fn delete(connection: &mut PgConnection, id: i64) -> Result<Option<Status>, StoreError> {
+    // The author first, as a new answer to this post locks them; or the two could deadlock.
+    sqlx::query(
+        "select 1 from accounts where id = (select account_id from statuses where id = $1)
+         for no key update",
+    )
+    .bind(id)
+    .execute(&mut *connection)
+    .await?;
     let status: Option<Status> = sqlx::query_as(
         "update statuses set deleted_at = now() where id = $1 and deleted_at is null returning *",
     )

@@ -1,9 +1,13 @@
 //! Following and unfollowing.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use tidegate_federation::document;
 use tidegate_store::accounts::{self, Account};
 use tidegate_store::notifications::{self, NotificationKind};
 use tidegate_store::{StoreError, blocks, follows};
+use tokio::sync::Semaphore;
 
 use super::Unit;
 use super::limits;
@@ -129,11 +133,40 @@ pub(crate) async fn withdraw_notifications(
     Ok(())
 }
 
-/// Deletes somebody's home timeline, so that the next read builds it by the new rules. A store
-/// that is away loses nothing: reads filter by the rules of the moment, and what is missing
-/// comes with the next rebuild.
+/// Tries at deleting one home timeline: with the waits between them about four minutes, longer
+/// than a store takes to restart.
+const FORGET_TRIES: u32 = 10;
+
+/// The first wait between two of them; it doubles up to the other.
+const FORGET_FIRST_WAIT: Duration = Duration::from_secs(1);
+const FORGET_LONGEST_WAIT: Duration = Duration::from_secs(30);
+
+/// Timelines of this process whose deletion is tried again. Above this the store's outage takes
+/// the lists with it anyway, and reads filter by the rules of the moment.
+static FORGETTING: Semaphore = Semaphore::const_new(1_000);
+
+/// Deletes somebody's home timeline, so that the next read builds it by the new rules. While its
+/// store is away the deletion is tried again behind the answer; reads filter by the rules of the
+/// moment meanwhile, so that nothing is shown that should not be.
 pub(crate) async fn forget_timeline(app: &App, account_id: i64) {
-    if let Err(error) = app.deps.timelines.remove(&[account_id]).await {
-        tracing::warn!(%error, "a home timeline was not deleted after a change of follows");
-    }
+    let Err(error) = app.deps.timelines.remove(&[account_id]).await else {
+        return;
+    };
+    tracing::warn!(%error, "a home timeline was not deleted after a change of follows");
+    let Ok(permit) = FORGETTING.try_acquire() else {
+        return;
+    };
+    let timelines = Arc::clone(&app.deps.timelines);
+    tokio::spawn(async move {
+        let _permit = permit;
+        let mut wait = FORGET_FIRST_WAIT;
+        for _ in 1..FORGET_TRIES {
+            tokio::time::sleep(wait).await;
+            if timelines.remove(&[account_id]).await.is_ok() {
+                return;
+            }
+            wait = (wait * 2).min(FORGET_LONGEST_WAIT);
+        }
+        tracing::warn!("a home timeline keeps what a change of follows left in it");
+    });
 }

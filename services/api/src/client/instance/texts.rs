@@ -13,7 +13,7 @@ use crate::state::App;
 const TEXTS_CHANGED: time::OffsetDateTime = time::macros::datetime!(2026-11-22 0:00 UTC);
 
 /// What happens to personal data here, as far as the software decides it.
-const PRIVACY: &str = "<p>This server stores what you post and your profile, your address and \
+pub(crate) const PRIVACY: &str = "<p>This server stores what you post and your profile, your address and \
     a hash of your password, and sends your posts to those you address them to, on this server \
     and on others, which keep copies of their own. Direct posts are not encrypted end to end. \
     Nothing is sold, and no third party counts your visits. Ask the operator for anything else.</p>";

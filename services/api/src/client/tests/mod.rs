@@ -4,6 +4,7 @@
 mod accounts;
 mod delivery;
 mod home;
+mod hostile;
 mod lists;
 mod posting;
 mod search;

@@ -306,6 +306,7 @@ pub(super) fn remote_actor(name: &str) -> RemoteActor {
         discoverable: None,
         indexable: false,
         published: None,
+        updated: None,
         uri,
     }
 }

@@ -94,10 +94,12 @@ fn ask_for_rebuild(app: &App, account_id: i64) {
     let mut rebuilds = app.deps.rebuilds.clone();
     tokio::spawn(async move {
         let _permit = permit;
-        let request = RebuildRequest {
+        let mut request = tonic::Request::new(RebuildRequest {
             account_id,
             wait: false,
-        };
+        });
+        // The other role learns the limit too, and stops with us.
+        request.set_timeout(REBUILD_DEADLINE);
         match timeout(REBUILD_DEADLINE, rebuilds.rebuild(request)).await {
             Ok(Ok(_)) => {}
             Ok(Err(status)) => tracing::debug!(code = ?status.code(), "no rebuild was started"),

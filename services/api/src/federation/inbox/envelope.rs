@@ -45,6 +45,11 @@ impl Envelope {
         })
     }
 
+    /// It undoes or ends something, which even a suspended actor may.
+    pub(super) fn takes_back(&self) -> bool {
+        matches!(self.kind.as_str(), "Delete" | "Undo" | "Reject" | "Block")
+    }
+
     /// An actor says that it itself is gone or changed: of somebody unknown that is no news.
     pub(super) fn is_departure(&self) -> bool {
         matches!(self.kind.as_str(), "Delete" | "Update")

@@ -179,7 +179,8 @@ async fn take(app: &App, request: Request) -> ApiResult<Outcome> {
     if account.uri != envelope.actor {
         return Err(unproven(&"the key belongs to another actor"));
     }
-    if account.suspended_at.is_some() {
+    // A suspended actor may still take back what it did (R13).
+    if account.suspended_at.is_some() && !envelope.takes_back() {
         return Err(ApiError::forbidden("This account is suspended here"));
     }
     proven(app, arrived, signed, &key, &account).await
@@ -208,7 +209,7 @@ async fn proven(
             SignatureError::Invalid | SignatureError::Algorithm | SignatureError::Key(_)
                 if is_old =>
             {
-                unverified::keep(app, &arrived, key).await
+                unverified::keep_suspect(app, &arrived, key).await
             }
             other => Err(unproven(&other)),
         };
@@ -216,7 +217,13 @@ async fn proven(
     let host = host_of(&account.uri).map_err(|error| unproven(&error))?;
     let _share = app.inbox.shares.take(host).ok_or_else(ApiError::too_many)?;
     if unverified::has_waiting(app, key).await? {
-        return unverified::keep(app, &arrived, key).await;
+        // It is proven; that it is too large to wait is not its sender's mistake.
+        return match unverified::keep(app, &arrived, key).await {
+            Err(error) if error.status() == StatusCode::PAYLOAD_TOO_LARGE => {
+                Err(ApiError::unavailable())
+            }
+            kept => kept,
+        };
     }
     publish(app, account.id, &arrived.body).await
 }

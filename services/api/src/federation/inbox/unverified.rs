@@ -20,6 +20,10 @@ const MAX_PER_ORIGIN: i64 = 200;
 const MAX_IN_ALL: i64 = 10_000;
 const MAX_BYTES: usize = 64 * 1024;
 
+/// Of requests that fail under a known key one waits per key, and so many in all: enough for
+/// the keys that honest servers change in an hour.
+const MAX_SUSPECTS: i64 = 1_000;
+
 /// Headers longer than this in sum are not kept: a signed request has one or two kilobytes.
 const MAX_HEADER_BYTES: usize = 16 * 1024;
 
@@ -28,14 +32,16 @@ const MAX_HEADER_BYTES: usize = 16 * 1024;
 const LOCK: i64 = 0x7469_6475;
 
 /// Whether anything waits for this key. Then everything from its actor goes the same way, or it
-/// would overtake.
+/// would overtake. What failed under the known key does not count: anybody can send that, and it
+/// must not divert what the key proves.
 pub(super) async fn has_waiting(app: &App, key: &KeyId) -> ApiResult<bool> {
-    Ok(
-        sqlx::query_scalar("select exists (select 1 from unverified_activities where key_id = $1)")
-            .bind(&key.id)
-            .fetch_one(&app.deps.pool)
-            .await?,
+    Ok(sqlx::query_scalar(
+        "select exists (select 1 from unverified_activities
+                            where key_id = $1 and not suspect)",
     )
+    .bind(&key.id)
+    .fetch_one(&app.deps.pool)
+    .await?)
 }
 
 /// 401 for a `Date` that no key could make right. A request without one is judged with its key.
@@ -52,8 +58,42 @@ pub(super) fn check_time(headers: &HeaderMap, now: OffsetDateTime) -> ApiResult<
     }
 }
 
+/// A row for a key that is not known, while its origin and the table have room.
+const STRANGER: &str =
+    "insert into unverified_activities (origin, key_id, method, path, headers, body, received_at)
+     select $1, $2, $3, $4, $5, $6, $7
+     where (select count(*) from unverified_activities where origin = $1 and not suspect) < $8
+       and (select count(*) from unverified_activities where not suspect) < $9
+     returning id";
+
+/// A row for a key that is known and fails, while there is no other.
+const SUSPECT: &str =
+    "insert into unverified_activities (origin, key_id, method, path, headers, body, received_at,
+                                        suspect)
+     select $1, $2, $3, $4, $5, $6, $7, true
+     where (select count(*) from unverified_activities where key_id = $2 and suspect) < $8
+       and (select count(*) from unverified_activities where suspect) < $9
+     returning id";
+
 /// Keeps an activity until its key is there; 503 when the table is full.
 pub(super) async fn keep(app: &App, arrived: &Arrived, key: &KeyId) -> ApiResult<Outcome> {
+    keep_with(app, arrived, key, STRANGER, (MAX_PER_ORIGIN, MAX_IN_ALL)).await
+}
+
+/// Keeps an activity that fails under a key that was looked up long ago, until it was looked up
+/// again; 503 while another of that key waits.
+pub(super) async fn keep_suspect(app: &App, arrived: &Arrived, key: &KeyId) -> ApiResult<Outcome> {
+    keep_with(app, arrived, key, SUSPECT, (1, MAX_SUSPECTS)).await
+}
+
+/// `most`: rows of the same origin or key, and rows in all.
+async fn keep_with(
+    app: &App,
+    arrived: &Arrived,
+    key: &KeyId,
+    insert: &'static str,
+    most: (i64, i64),
+) -> ApiResult<Outcome> {
     let headers = kept_headers(&arrived.headers);
     let header_bytes: usize = headers
         .iter()
@@ -67,24 +107,18 @@ pub(super) async fn keep(app: &App, arrived: &Arrived, key: &KeyId) -> ApiResult
         .bind(LOCK)
         .execute(&mut *transaction)
         .await?;
-    let id: Option<i64> = sqlx::query_scalar(
-        "insert into unverified_activities (origin, key_id, method, path, headers, body, received_at)
-         select $1, $2, $3, $4, $5, $6, $7
-         where (select count(*) from unverified_activities where origin = $1) < $8
-           and (select count(*) from unverified_activities) < $9
-         returning id",
-    )
-    .bind(&key.host)
-    .bind(&key.id)
-    .bind(arrived.method.as_str())
-    .bind(path_and_query(&arrived.uri))
-    .bind(Json(&headers))
-    .bind(&arrived.body[..])
-    .bind(app.deps.clock.now())
-    .bind(MAX_PER_ORIGIN)
-    .bind(MAX_IN_ALL)
-    .fetch_optional(&mut *transaction)
-    .await?;
+    let id: Option<i64> = sqlx::query_scalar(insert)
+        .bind(&key.host)
+        .bind(&key.id)
+        .bind(arrived.method.as_str())
+        .bind(path_and_query(&arrived.uri))
+        .bind(Json(&headers))
+        .bind(&arrived.body[..])
+        .bind(app.deps.clock.now())
+        .bind(most.0)
+        .bind(most.1)
+        .fetch_optional(&mut *transaction)
+        .await?;
     let Some(id) = id else {
         return Err(ApiError::unavailable());
     };

@@ -164,6 +164,7 @@ pub(crate) fn remote_actor(username: &str, host: &str) -> RemoteActor {
         discoverable: None,
         indexable: false,
         published: None,
+        updated: None,
         uri,
     }
 }

@@ -70,6 +70,7 @@ pub fn actor(document: &Document) -> Result<RemoteActor, ParseError> {
         discoverable: flag("discoverable"),
         indexable: flag("indexable").unwrap_or(false),
         published: shape::time(document.get("published")),
+        updated: shape::time(document.get("updated")),
         domain: host,
     })
 }
