@@ -8,10 +8,11 @@ use serde_json::Value;
 use super::World;
 
 /// Columns that say when, or follow from generated ids.
-const VOLATILE: [&str; 15] = [
+const VOLATILE: [&str; 16] = [
     "created_at",
     "updated_at",
     "fetched_at",
+    "profile_updated_at",
     "last_status_at",
     "done_at",
     "received_at",
