@@ -6,7 +6,7 @@ use crate::config::Config;
 use crate::wiring::Database;
 
 /// Each line's name and the query that counts it.
-const COUNTS: [(&str, &str); 9] = [
+const COUNTS: [(&str, &str); 10] = [
     ("local accounts", "select count(*) from users"),
     (
         "  not confirmed",
@@ -32,6 +32,10 @@ const COUNTS: [(&str, &str); 9] = [
     (
         "messages in the table queue",
         "select count(*) from queue_messages",
+    ),
+    (
+        "messages waiting for a retry",
+        "select count(*) from deferred_messages",
     ),
     ("dead messages", "select count(*) from dead_messages"),
 ];

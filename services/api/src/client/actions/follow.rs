@@ -133,7 +133,7 @@ pub(crate) async fn withdraw_notifications(
     Ok(())
 }
 
-/// Tries at deleting one home timeline: with the waits between them about four minutes, longer
+/// Tries at deleting one home timeline: with the waits between them two and a half minutes, longer
 /// than a store takes to restart.
 const FORGET_TRIES: u32 = 10;
 
