@@ -21,5 +21,6 @@ mod unbuilt;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use entities::field_value;
 pub(crate) use instance::texts::PRIVACY;
 pub(crate) use routes::{ROUTES, routes};

@@ -15,8 +15,10 @@ use tidegate_store::{
     statuses::{self, Status},
 };
 
+use crate::client::field_value;
+
 /// The actor document's contents.
-pub(super) async fn actor(
+pub(crate) async fn actor(
     connection: &mut PgConnection,
     us: &Instance,
     account: &Account,
@@ -37,7 +39,7 @@ pub(super) async fn actor(
             .iter()
             .map(|field| RemoteField {
                 name: field.name.clone(),
-                value: html::format_status(&field.value, &[], us),
+                value: field_value(&field.value, us),
             })
             .collect(),
         avatar_url: present(&account.avatar_url),

@@ -21,6 +21,7 @@ use crate::state::App;
 
 pub(crate) use activitypub::wants_activity;
 pub(crate) use actors::actor_response;
+pub(crate) use documents::actor as actor_doc;
 pub(crate) use inbox::Inbox;
 
 /// The routes of this module.

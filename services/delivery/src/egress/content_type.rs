@@ -1,8 +1,7 @@
 //! The exact content types that make a document an ActivityStreams one (R1).
 
 use http::{HeaderMap, header};
-
-const PROFILE: &str = "https://www.w3.org/ns/activitystreams";
+use tidegate_federation::parse::is_activity_content_type;
 
 /// Whether the answer says, once and exactly, that it is an ActivityStreams document.
 pub(super) fn is_activity(headers: &HeaderMap) -> bool {
@@ -10,27 +9,7 @@ pub(super) fn is_activity(headers: &HeaderMap) -> bool {
     let (Some(value), None) = (values.next(), values.next()) else {
         return false;
     };
-    value.to_str().is_ok_and(is_activity_type)
-}
-
-/// Whether this content type, as a header or a link carries it, is an ActivityStreams one.
-pub(super) fn is_activity_type(text: &str) -> bool {
-    let mut parts = text.split(';').map(str::trim);
-    let essence = parts.next().unwrap_or_default();
-    if essence.eq_ignore_ascii_case("application/activity+json") {
-        return true;
-    }
-    essence.eq_ignore_ascii_case("application/ld+json")
-        && parts.any(|parameter| {
-            parameter.split_once('=').is_some_and(|(name, value)| {
-                name.trim().eq_ignore_ascii_case("profile")
-                    && value
-                        .trim()
-                        .trim_matches('"')
-                        .split_ascii_whitespace()
-                        .any(|profile| profile == PROFILE)
-            })
-        })
+    value.to_str().is_ok_and(is_activity_content_type)
 }
 
 #[cfg(test)]
@@ -46,7 +25,7 @@ mod tests {
             "application/ld+json;charset=utf-8;PROFILE=https://www.w3.org/ns/activitystreams",
             "application/ld+json; profile=\"https://a.test/x https://www.w3.org/ns/activitystreams\"",
         ] {
-            assert!(is_activity_type(text), "{text}");
+            assert!(is_activity_content_type(text), "{text}");
         }
     }
 
@@ -65,7 +44,7 @@ mod tests {
             "application/ld+json; x=\"https://www.w3.org/ns/activitystreams\"",
             "text/plain; x=application/activity+json",
         ] {
-            assert!(!is_activity_type(text), "{text}");
+            assert!(!is_activity_content_type(text), "{text}");
         }
     }
 

@@ -3,11 +3,11 @@
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
+use tidegate_federation::parse::is_activity_content_type;
 use tidegate_model::canonical_host;
 use url::Url;
 
 use super::EgressError;
-use super::content_type::is_activity_type;
 use super::fetch::{Document, Fetcher};
 
 /// What we ask WebFinger for.
@@ -80,7 +80,7 @@ impl Jrd {
             .links
             .iter()
             .take(MAX_LINKS)
-            .find(|link| link.rel == "self" && is_activity_type(&link.media_type))
+            .find(|link| link.rel == "self" && is_activity_content_type(&link.media_type))
             .ok_or(EgressError::Malformed)?;
         Url::parse(&link.href).map_err(|_| EgressError::Malformed)
     }

@@ -2,15 +2,14 @@
 
 use serde_json::Value;
 use sqlx::types::Json;
-use tidegate_federation::document::{self, ActorDoc};
-use tidegate_federation::html;
-use tidegate_model::{Instance, Lane, RemoteField};
-use tidegate_store::accounts::{self, Account};
+use tidegate_federation::document;
+use tidegate_model::{Lane, RemoteField};
+use tidegate_store::accounts::Account;
 use tidegate_store::activities::{Audience, OrderKey};
 
 use super::{Unit, limits, outgoing};
-use crate::client::entities::field_value;
 use crate::error::{ApiError, ApiResult};
+use crate::federation::actor_doc;
 use crate::state::App;
 
 /// What shall change; `None` stays as it is.
@@ -121,31 +120,4 @@ pub(crate) async fn change(app: &App, account_id: i64, changes: &Changes) -> Api
         .await?;
     }
     unit.commit().await
-}
-
-async fn actor_doc(unit: &mut Unit<'_>, us: &Instance, account: &Account) -> ApiResult<ActorDoc> {
-    let keys = accounts::keys_of(&mut **unit, account.id).await?;
-    let present = |url: &String| (!url.is_empty()).then(|| url.clone());
-    Ok(ActorDoc {
-        username: account.username.clone(),
-        display_name: account.display_name.clone(),
-        note_html: html::format_status(&account.note, &[], us),
-        bot: account.bot,
-        locked: account.locked,
-        discoverable: account.discoverable.unwrap_or(false),
-        indexable: account.indexable,
-        created_at: account.created_at,
-        fields: account
-            .fields
-            .iter()
-            .map(|field| RemoteField {
-                name: field.name.clone(),
-                value: field_value(&field.value, us),
-            })
-            .collect(),
-        avatar_url: present(&account.avatar_url),
-        header_url: present(&account.header_url),
-        public_key_pem: account.public_key_pem.clone(),
-        ed25519_public: keys.map(|keys| keys.ed25519_public),
-    })
 }
