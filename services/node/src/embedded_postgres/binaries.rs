@@ -64,7 +64,9 @@ fn choose(mut found: Vec<Binaries>, existing: Option<u32>) -> anyhow::Result<Bin
 /// Where installations are looked for: the data folder (put there by deploy/scripts), what
 /// `pg_config` says, Debian's folders, the PATH.
 fn folders(data_dir: &Path) -> Vec<PathBuf> {
-    let mut folders = vec![data_dir.join(PRIVATE_COPY)];
+    // The server is started from another working folder, where a relative path leads nowhere.
+    let private = data_dir.join(PRIVATE_COPY);
+    let mut folders = vec![std::path::absolute(&private).unwrap_or(private)];
     if let Ok(output) = Command::new("pg_config").arg("--bindir").output() {
         folders.push(PathBuf::from(
             String::from_utf8_lossy(&output.stdout).trim(),
@@ -106,6 +108,11 @@ fn major_version(text: &str) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_private_copy_is_found_from_any_working_folder() {
+        assert!(folders(Path::new(".tidegate"))[0].is_absolute());
+    }
 
     fn installed(majors: &[u32]) -> Vec<Binaries> {
         majors
