@@ -1,26 +1,28 @@
 //! The delivery service: carries activities to the rest of the fediverse, and is the only
 //! service with a way out.
 //!
-//! [`Delivery`] is built once per process. Its [`Delivery::run`] consumes `Deliver` messages,
-//! gives parked rows another try, finds lost ones and looks after the table's partitions; its
-//! gRPC services answer what other roles need from remote servers. All of them share one guarded
+//! [`Delivery`] is built once per process. Its [`Delivery::run`] delivers what comes by queue and
+//! what waits in the database, finds lost rows and looks after the table's partitions; its gRPC
+//! services answer what other roles need from remote servers. All of them share one guarded
 //! HTTP client ([`HttpClient`]).
 
+mod attempt;
 mod egress;
+mod engine;
 mod gauges;
+mod host;
 mod instance_actor;
+mod lease;
 mod lost_events;
 mod metrics;
 mod options;
 mod partitions;
 mod publish;
 mod reconcile;
-mod replay;
 mod service;
 mod signer;
 mod verify;
 mod watermarks;
-mod worker;
 
 use std::sync::Arc;
 
@@ -31,7 +33,6 @@ use tidegate_proto::delivery::v1::egress_server::EgressServer;
 use tidegate_queue::Queue;
 use tidegate_store::{KeyVault, OutboxHandle};
 use tidegate_telemetry::Stop;
-use tokio::sync::Notify;
 
 pub use egress::{
     Answer, Document, EgressError, EgressOptions, HttpClient, Lookup, Resolved, WayOut,
@@ -114,10 +115,8 @@ impl Delivery {
         let deps = &self.deps;
         ensure_instance_actor(&deps.pool, &deps.vault, &deps.instance).await?;
         deps.queue.declare(&deps.queues.for_delivery()).await?;
-        let wake = Arc::new(Notify::new());
         let background = async {
             tokio::join!(
-                replay::run(self, Arc::clone(&wake), &stop),
                 reconcile::run(self, &stop),
                 lost_events::run(self, &stop),
                 partitions::run(self, &stop),
@@ -126,7 +125,7 @@ impl Delivery {
             anyhow::Ok(())
         };
         let work = async {
-            tokio::try_join!(worker::run(self, Arc::clone(&wake), &stop), background)?;
+            tokio::try_join!(Box::pin(engine::run(self, &stop)), background)?;
             Ok(())
         };
         tokio::select! {
@@ -138,5 +137,5 @@ impl Delivery {
 
 /// Builds the role and delivers until stopped.
 pub async fn run(deps: DeliveryDeps, options: DeliveryOptions, stop: Stop) -> anyhow::Result<()> {
-    Delivery::new(deps, options)?.run(stop).await
+    Box::pin(Delivery::new(deps, options)?.run(stop)).await
 }

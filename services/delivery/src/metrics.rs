@@ -2,7 +2,9 @@
 
 use std::sync::LazyLock;
 
-use tidegate_telemetry::prometheus::{HistogramVec, IntCounter, IntCounterVec, IntGaugeVec};
+use tidegate_telemetry::prometheus::{
+    HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
+};
 use tidegate_telemetry::{counter, gauge, histogram};
 
 /// Rows that reached an outcome: delivered, parked, dead, cancelled.
@@ -67,10 +69,54 @@ pub(crate) static REPUBLISHED: LazyLock<IntCounter> = counter!(
     "Rows whose message was lost and was published again; normally 0."
 );
 
-/// Parked rows that were queued again.
-pub(crate) static REPLAYED: LazyLock<IntCounter> = counter!(
+/// Probes of failing hosts, by what came of them.
+pub(crate) static PROBES: LazyLock<IntCounterVec> = counter!(
+    "tidegate_delivery_probes_total",
+    "Probes of failing hosts: back or failed.",
+    ["outcome"]
+);
+
+/// Rows that were parked and are taken up again.
+pub(crate) static REPLAYED: LazyLock<IntCounterVec> = counter!(
     "tidegate_delivery_replayed_total",
-    "Parked rows that became due and were queued again."
+    "Parked rows taken up again: because their time came (timed) or their host takes them (backlog).",
+    ["kind"]
+);
+
+/// Shards whose lease this process has.
+pub(crate) static SHARDS_OWNED: LazyLock<IntGauge> = gauge!(
+    "tidegate_delivery_shards_owned",
+    "Shards that this process delivers for."
+);
+
+/// Hosts that this process has in memory.
+pub(crate) static HOSTS_KNOWN: LazyLock<IntGauge> = gauge!(
+    "tidegate_delivery_hosts_in_memory",
+    "Remote hosts that this process has in memory."
+);
+
+/// Rows that this process has in memory.
+pub(crate) static IN_MEMORY: LazyLock<IntGauge> = gauge!(
+    "tidegate_delivery_rows_in_memory",
+    "Rows of deliveries that this process has in hand."
+);
+
+/// The sum of the windows of the hosts in memory.
+pub(crate) static WINDOWS: LazyLock<IntGauge> = gauge!(
+    "tidegate_delivery_window_requests",
+    "Requests that the windows of all hosts in memory allow together."
+);
+
+/// Whether our own way out is taken for broken.
+pub(crate) static OWN_OUTAGE: LazyLock<IntGauge> = gauge!(
+    "tidegate_delivery_own_outage",
+    "1 while most hosts fail together, so that the fault is taken for our own."
+);
+
+/// Whether our signatures are taken for wrong.
+pub(crate) static OWN_UNAUTHORIZED: LazyLock<IntGauge> = gauge!(
+    "tidegate_delivery_own_unauthorized",
+    "1 while several hosts answer 401, so that our clock or keys are taken for wrong."
 );
 
 /// Private-key operations.

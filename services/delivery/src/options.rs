@@ -5,32 +5,37 @@ use std::time::Duration;
 use tidegate_model::RETRY_LADDER;
 
 use crate::EgressOptions;
+use crate::host::ProbeSchedule;
+use crate::lease::LeaseOptions;
 
 /// Options of the delivery role. The defaults are those of production.
 #[derive(Debug, Clone)]
 pub struct DeliveryOptions {
     /// The HTTP client.
     pub egress: EgressOptions,
-    /// POSTs to one host at once: enough to hide the round trip, few enough for a small server.
-    pub window: usize,
-    /// Rows that wait in memory for one host's window; the rest waits in PostgreSQL, so that no
-    /// host holds more than this of what a process has in hand.
-    pub window_waiting: usize,
-    /// How long a row waits for its host's window before it goes back to PostgreSQL.
-    pub window_wait: Duration,
-    /// How long a row waits there. Spread over up to three times this.
-    pub slow_delay: Duration,
-    /// Messages in hand per lane, each with up to 100 rows: lanes never wait for each other.
-    pub messages_per_lane: u16,
-    /// POSTs in flight per lane. A signature takes 0.3 ms of a core, so two cores are busy with
-    /// far fewer; the rest covers distance. Hosts that are slow have half as many of their own.
-    pub posts_per_lane: usize,
+    /// POSTs under way in the whole process. A signature takes 0.3 ms of a core, so two cores
+    /// are busy with far fewer; the rest covers distance. Half of them may go to slow hosts.
+    pub posts_in_flight: usize,
+    /// Rows in memory per lane of a shard; no host holds more than a quarter of them.
+    pub prefetch_inboxes: usize,
+    /// Messages in hand per lane of a shard: a message has one to a hundred rows.
+    pub prefetch_messages: u16,
     /// Waits after an activity's own first, second, ... failure; spread by a fifth.
     pub retry_ladder: Vec<Duration>,
-    /// How often parked rows are looked at.
-    pub replay_interval: Duration,
-    /// Rows that one look takes.
-    pub replay_batch: i64,
+    /// How often rows and hosts that are due are looked for.
+    pub look_interval: Duration,
+    /// How often the engine looks at what it has in memory.
+    pub tick: Duration,
+    /// The first wait before a failing host is tried, and the longest, to which it doubles.
+    pub probe_first: Duration,
+    /// See [`Self::probe_first`].
+    pub probe_longest: Duration,
+    /// How often an unavailable host is asked with a GET.
+    pub greet_interval: Duration,
+    /// How long the lease of a shard lasts without being renewed.
+    pub lease_length: Duration,
+    /// How often it is renewed.
+    pub lease_renew: Duration,
     /// A row that was published this long ago, before what its queue gives out now, and is still
     /// queued was lost on the way: it is published again, each time after twice the time.
     pub republish_after: Duration,
@@ -49,20 +54,60 @@ impl Default for DeliveryOptions {
     fn default() -> Self {
         Self {
             egress: EgressOptions::default(),
-            window: 4,
-            window_waiting: 16,
-            window_wait: Duration::from_secs(3),
-            slow_delay: Duration::from_secs(5),
-            messages_per_lane: 64,
-            posts_per_lane: 128,
+            posts_in_flight: 1_024,
+            prefetch_inboxes: 500,
+            prefetch_messages: 200,
             retry_ladder: RETRY_LADDER.to_vec(),
-            replay_interval: Duration::from_secs(1),
-            replay_batch: 2_000,
+            look_interval: Duration::from_secs(1),
+            tick: Duration::from_millis(250),
+            probe_first: Duration::from_mins(1),
+            probe_longest: Duration::from_hours(6),
+            greet_interval: Duration::from_hours(24),
+            lease_length: Duration::from_secs(12),
+            lease_renew: Duration::from_secs(3),
             republish_after: Duration::from_mins(10),
             republish_unpublished_after: Duration::from_mins(1),
             republish_event_after: Duration::from_mins(10),
             reconcile_interval: Duration::from_secs(15),
             keep: Duration::from_hours(7 * 24),
+        }
+    }
+}
+
+impl DeliveryOptions {
+    /// The same with every wait of the schedules divided by this: a day's outage is tried out in
+    /// minutes. What measures the machine (time-outs, leases) stays.
+    #[must_use]
+    pub fn faster(mut self, divisor: u32) -> Self {
+        let divisor = divisor.max(1);
+        for wait in self.retry_ladder.iter_mut().chain([
+            &mut self.probe_first,
+            &mut self.probe_longest,
+            &mut self.greet_interval,
+        ]) {
+            *wait /= divisor;
+        }
+        self
+    }
+
+    /// Rows that one host may have waiting in memory: a quarter of a shard's (design section 6).
+    pub(crate) fn host_share(&self) -> usize {
+        (self.prefetch_inboxes / 4).max(1)
+    }
+
+    pub(crate) fn lease_options(&self) -> LeaseOptions {
+        LeaseOptions {
+            length: self.lease_length,
+            renew: self.lease_renew,
+            settle: self.egress.total_timeout,
+        }
+    }
+
+    pub(crate) fn probes(&self) -> ProbeSchedule {
+        ProbeSchedule {
+            first: self.probe_first,
+            longest: self.probe_longest,
+            own_outage: self.probe_first,
         }
     }
 }

@@ -207,9 +207,7 @@ async fn a_reset_connection_is_tried_again() {
 #[tokio::test]
 async fn one_slow_host_does_not_hold_up_the_others() {
     let mut rig = Rig::new().await;
-    rig.options.window_waiting = 2;
-    rig.options.window_wait = Duration::from_millis(200);
-    rig.options.slow_delay = Duration::from_millis(300);
+    rig.options.prefetch_inboxes = 8;
     rig.start();
     host(
         &rig,

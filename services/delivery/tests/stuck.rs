@@ -43,7 +43,8 @@ async fn forty_tarpits_do_not_keep_a_healthy_host_waiting() {
 #[tokio::test]
 async fn a_row_in_a_long_queue_is_not_published_again() {
     let mut rig = Rig::new().await;
-    rig.options.messages_per_lane = 1;
+    rig.options.prefetch_messages = 1;
+    rig.options.prefetch_inboxes = 1;
     rig.options.republish_after = Duration::from_millis(300);
     rig.options.reconcile_interval = Duration::from_millis(100);
     rig.options.egress.total_timeout = Duration::from_secs(10);

@@ -189,6 +189,7 @@ async fn a_delete_does_not_wait_for_the_ladder_of_its_create() {
         &rig,
         HostBehaviour::inbox(Script::first(1, Fault::Status { code: 503 })),
     );
+    follower(&rig, "bob").await;
     let status = rig.post("public").await;
     let create = about(&rig, "Create", 1, status).await;
     rig.publish(create).await;

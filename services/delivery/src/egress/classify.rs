@@ -11,12 +11,14 @@ use super::resolver::Blocked;
 pub(super) fn classify(error: &reqwest::Error) -> EgressError {
     if caused_by::<Blocked>(error) {
         EgressError::BlockedAddress
+    } else if error.is_timeout() && error.is_connect() {
+        EgressError::ConnectTimeout
     } else if error.is_timeout() {
         EgressError::Timeout
     } else if error.is_dns() {
-        EgressError::Dns
-    } else if caused_by::<rustls::Error>(error) {
-        EgressError::Tls
+        EgressError::Dns(dns_kind(error))
+    } else if let Some(error) = find::<rustls::Error>(error) {
+        EgressError::Tls(tls_kind(error))
     } else if error.is_connect() {
         EgressError::Connect
     } else {
@@ -24,20 +26,57 @@ pub(super) fn classify(error: &reqwest::Error) -> EgressError {
     }
 }
 
+/// What is wrong with a handshake, in a word that an operator can look up.
+fn tls_kind(error: &rustls::Error) -> &'static str {
+    use rustls::{CertificateError, Error};
+    match error {
+        Error::InvalidCertificate(
+            CertificateError::Expired | CertificateError::ExpiredContext { .. },
+        ) => "tls_expired",
+        Error::InvalidCertificate(
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. },
+        ) => "tls_not_yet_valid",
+        Error::InvalidCertificate(
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+        ) => "tls_name",
+        Error::InvalidCertificate(CertificateError::UnknownIssuer) => "tls_issuer",
+        Error::InvalidCertificate(_) => "tls_certificate",
+        Error::PeerIncompatible(_)
+        | Error::AlertReceived(rustls::AlertDescription::ProtocolVersion) => "tls_version",
+        _ => "tls",
+    }
+}
+
+/// Whether a name does not exist, or its servers did not answer. The system's resolver tells
+/// this only by its own fixed texts.
+fn dns_kind(error: &reqwest::Error) -> &'static str {
+    match find::<io::Error>(error) {
+        Some(error) if error.kind() == io::ErrorKind::NotFound => "dns_no_address",
+        Some(error) if error.to_string().contains("Temporary failure") => "dns_temporary",
+        Some(error) if error.to_string().contains("not known") => "dns_no_name",
+        _ => "dns",
+    }
+}
+
 fn caused_by<E: Error + 'static>(error: &(dyn Error + 'static)) -> bool {
+    find::<E>(error).is_some()
+}
+
+/// The first error of this type in a chain of causes.
+fn find<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
     let mut next = Some(error);
     while let Some(current) = next {
-        if current.is::<E>() {
-            return true;
+        if let Some(found) = current.downcast_ref::<E>() {
+            return Some(found);
         }
         // An I/O error hides what it wraps: its source is the source of that.
         let wrapped = current
             .downcast_ref::<io::Error>()
             .and_then(io::Error::get_ref);
         if let Some(inner) = wrapped {
-            return caused_by::<E>(inner);
+            return find::<E>(inner);
         }
         next = current.source();
     }
-    false
+    None
 }

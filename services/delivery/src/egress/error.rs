@@ -11,15 +11,18 @@ pub enum EgressError {
     /// Not an absolute http(s) URL that may be fetched.
     #[error("the URL cannot be fetched: {0}")]
     BadUrl(&'static str),
-    /// The name has no address.
+    /// The name has no address, or its servers do not say; the word tells which.
     #[error("the name could not be resolved")]
-    Dns,
-    /// No connection.
+    Dns(&'static str),
+    /// No connection: refused, or no way there.
     #[error("no connection")]
     Connect,
-    /// The certificate or the handshake is wrong.
+    /// No connection within the time for one.
+    #[error("no connection in time")]
+    ConnectTimeout,
+    /// The certificate or the handshake is wrong; the word tells what.
     #[error("the TLS handshake failed")]
-    Tls,
+    Tls(&'static str),
     /// The deadline of the whole request passed.
     #[error("the deadline passed")]
     Timeout,
@@ -64,9 +67,9 @@ impl EgressError {
         match self {
             Self::BlockedAddress => "blocked_address",
             Self::BadUrl(_) => "bad_url",
-            Self::Dns => "dns",
+            Self::Dns(kind) | Self::Tls(kind) => kind,
             Self::Connect => "connect",
-            Self::Tls => "tls",
+            Self::ConnectTimeout => "connect_timeout",
             Self::Timeout => "timeout",
             Self::Broken => "broken",
             Self::TooLarge => "too_large",
@@ -98,12 +101,35 @@ impl EgressError {
             | Self::Malformed => ErrorCode::InvalidArgument,
             Self::Status(404 | 410) => ErrorCode::NotFound,
             Self::Budget | Self::Status(429) => ErrorCode::ResourceExhausted,
-            Self::Timeout => ErrorCode::DeadlineExceeded,
-            Self::Dns | Self::Connect | Self::Tls | Self::Broken | Self::Status(_) => {
+            Self::Timeout | Self::ConnectTimeout => ErrorCode::DeadlineExceeded,
+            Self::Dns(_) | Self::Connect | Self::Tls(_) | Self::Broken | Self::Status(_) => {
                 ErrorCode::Unavailable
             }
             Self::Signing => ErrorCode::Internal,
         }
+    }
+
+    /// Whether a byte of a request may have reached the other side.
+    pub const fn may_have_arrived(&self) -> bool {
+        !matches!(
+            self,
+            Self::BlockedAddress
+                | Self::BadUrl(_)
+                | Self::Dns(_)
+                | Self::Connect
+                | Self::ConnectTimeout
+                | Self::Tls(_)
+                | Self::Budget
+                | Self::Signing
+        )
+    }
+
+    /// Whether the network was the trouble, ours or theirs.
+    pub const fn is_network(&self) -> bool {
+        matches!(
+            self,
+            Self::Dns(_) | Self::Connect | Self::ConnectTimeout | Self::Timeout | Self::Broken
+        )
     }
 
     /// Whether asking again at once is pointless: what a negative cache may remember. Our own

@@ -111,6 +111,16 @@ impl WayOut {
         Ok(self.ask(Question::Key(key_id.to_owned())).await?.document)
     }
 
+    /// Whether a server answers a signed GET, with anything but its own fault.
+    pub(crate) async fn greet(&self, url: Url) -> bool {
+        const ANY: &str = "application/json, */*;q=0.1";
+        match tokio::time::timeout(QUESTION_TIME, self.fetcher.follow(&url, ANY, true)).await {
+            Ok(Ok(_)) => true,
+            Ok(Err(EgressError::Status(status))) => status < 500,
+            _ => false,
+        }
+    }
+
     async fn ask(&self, question: Question) -> Result<Resolved, EgressError> {
         if question.text().len() > MAX_QUESTION_BYTES {
             return Err(EgressError::BadUrl("too long"));

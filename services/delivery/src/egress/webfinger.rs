@@ -135,7 +135,7 @@ impl Fetcher {
 
     async fn finger(&self, handle: &Handle) -> Result<(Handle, Url), EgressError> {
         let jrd = match self.finger_over("https", handle).await {
-            Err(EgressError::Tls | EgressError::Connect | EgressError::Broken)
+            Err(EgressError::Tls(_) | EgressError::Connect | EgressError::Broken)
                 if self.client.options().allow_plain_http =>
             {
                 self.finger_over("http", handle).await?

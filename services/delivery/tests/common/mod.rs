@@ -95,7 +95,11 @@ impl Rig {
                 ..EgressOptions::default()
             },
             retry_ladder: vec![Duration::from_millis(100); 4],
-            replay_interval: Duration::from_millis(50),
+            look_interval: Duration::from_millis(50),
+            tick: Duration::from_millis(20),
+            probe_first: Duration::from_millis(300),
+            lease_length: Duration::from_millis(1_500),
+            lease_renew: Duration::from_millis(200),
             ..DeliveryOptions::default()
         };
         let deps = DeliveryDeps {

@@ -9,23 +9,15 @@ use tidegate_model::{Clock, Lane};
 use tokio::time::Instant;
 use url::Url;
 
-use super::activity::Activity;
-use super::verdict::Reply;
+use super::{Attempted, Gate, Reply};
 use crate::egress::{Answer, EgressError, HttpClient};
+use crate::engine::Activity;
 use crate::metrics::{ATTEMPTS, IN_FLIGHT, REQUEST_SECONDS};
 use crate::signer::{Scheme, SignError, Signer};
 
 /// A kept connection that the other side closed meanwhile fails at once; what fails later than
 /// this failed for another reason.
 const STALE_WITHIN: Duration = Duration::from_secs(1);
-
-/// What came of an attempt.
-#[derive(Debug)]
-pub(crate) struct Attempted {
-    pub(crate) reply: Reply,
-    /// The scheme that was answered with 2xx.
-    pub(crate) accepted: Option<Scheme>,
-}
 
 /// What an attempt needs. Clones share everything.
 #[derive(Clone)]
@@ -37,57 +29,78 @@ pub(crate) struct Sender {
 
 impl Sender {
     /// Sends the activity to the inbox at `url`, first with the scheme that its host took last.
-    /// An error is about our database: nothing was decided, and the row stays queued.
+    /// An error is about our database: nothing was decided, and the row stays as it is. `None`:
+    /// the gate was closed, and nothing was sent.
     pub(crate) async fn attempt(
         &self,
         activity: &Activity,
         url: &str,
         scheme: Scheme,
         lane: Lane,
-    ) -> Result<Attempted, SignError> {
+        mut gate: Gate,
+    ) -> Result<Option<Attempted>, SignError> {
+        let started = Instant::now();
         let Ok(url) = Url::parse(url) else {
-            return Ok(failed(EgressError::BadUrl("not a URL")));
+            return Ok(Some(Attempted::failed(EgressError::BadUrl("not a URL"))));
         };
         // Refused before anything is signed or looked up.
         if let Err(error) = self.client.check(&url) {
-            return Ok(failed(error));
+            return Ok(Some(Attempted::failed(error)));
         }
-        let first = self.post(activity, &url, scheme, lane).await?;
-        if !asks_for_another(&first) {
-            return Ok(self.finish(first, scheme));
-        }
-        let second = self.post(activity, &url, scheme.other(), lane).await?;
-        match &second {
+        let Some(first) = self.post(activity, &url, scheme, lane, &mut gate).await? else {
+            return Ok(None);
+        };
+        let (mut result, mut accepted) = (first, scheme);
+        if asks_for_another(&result) {
+            let other = scheme.other();
+            let second = self.post(activity, &url, other, lane, &mut gate).await?;
             // The first answer says more than the refusal of the less usual scheme.
-            Ok(answer) if answer.status.is_success() => Ok(self.finish(second, scheme.other())),
-            _ => Ok(self.finish(first, scheme)),
+            if let Some(Ok(answer)) = second
+                && answer.status.is_success()
+            {
+                (result, accepted) = (Ok(answer), other);
+            }
         }
+        Ok(Some(self.finish(result, accepted, started.elapsed())))
     }
 
-    fn finish(&self, result: Result<Answer, EgressError>, scheme: Scheme) -> Attempted {
+    fn finish(
+        &self,
+        result: Result<Answer, EgressError>,
+        scheme: Scheme,
+        took: Duration,
+    ) -> Attempted {
         match result {
             Ok(answer) => Attempted {
                 accepted: answer.status.is_success().then_some(scheme),
+                touched: true,
+                server_date: date(&answer.headers),
+                took,
                 reply: Reply::Answered {
                     status: answer.status.as_u16(),
                     retry_after: self.retry_after(&answer.headers),
                 },
             },
-            Err(error) => failed(error),
+            Err(error) => Attempted {
+                took,
+                ..Attempted::failed(error)
+            },
         }
     }
 
+    /// One POST, and at once another when a kept connection turned out to be closed.
     async fn post(
         &self,
         activity: &Activity,
         url: &Url,
         scheme: Scheme,
         lane: Lane,
-    ) -> Result<Result<Answer, EgressError>, SignError> {
+        gate: &mut Gate,
+    ) -> Result<Option<Result<Answer, EgressError>>, SignError> {
         let started = Instant::now();
-        let result = self.post_once(activity, url, scheme, lane).await?;
-        if matches!(result, Err(EgressError::Broken)) && started.elapsed() < STALE_WITHIN {
-            return self.post_once(activity, url, scheme, lane).await;
+        let result = self.post_once(activity, url, scheme, lane, gate).await?;
+        if matches!(result, Some(Err(EgressError::Broken))) && started.elapsed() < STALE_WITHIN {
+            return self.post_once(activity, url, scheme, lane, gate).await;
         }
         Ok(result)
     }
@@ -98,24 +111,30 @@ impl Sender {
         url: &Url,
         scheme: Scheme,
         lane: Lane,
-    ) -> Result<Result<Answer, EgressError>, SignError> {
+        gate: &mut Gate,
+    ) -> Result<Option<Result<Answer, EgressError>>, SignError> {
         let digest = Some(activity.digest.clone());
         let signed = self
             .signer
             .sign(activity.account_id, scheme, Method::POST, url, digest)
             .await;
+        gate.signed();
         let mut headers = match signed {
             Ok(headers) => headers,
             Err(error @ SignError::Store(_)) => return Err(error),
             Err(error) => {
                 tracing::error!(%error, activity.id, "an activity could not be signed");
-                return Ok(Err(EgressError::Signing));
+                return Ok(Some(Err(EgressError::Signing)));
             }
         };
         headers.insert(
             header::CONTENT_TYPE,
             HeaderValue::from_static(ACTIVITY_JSON),
         );
+        // Signing took time, and a frozen process may wake anywhere: asked right before.
+        if !gate.is_open() {
+            return Ok(None);
+        }
         let under_way = UnderWay::start(lane);
         let result = self
             .client
@@ -125,7 +144,7 @@ impl Sender {
         ATTEMPTS
             .with_label_values(&[class_of(&result), lane.as_str()])
             .inc();
-        Ok(result)
+        Ok(Some(result))
     }
 
     /// `Retry-After` in either spelling.
@@ -140,11 +159,12 @@ impl Sender {
     }
 }
 
-fn failed(error: EgressError) -> Attempted {
-    Attempted {
-        reply: Reply::Failed(error),
-        accepted: None,
-    }
+/// When the other side answered, by its own clock.
+fn date(headers: &HeaderMap) -> Option<time::OffsetDateTime> {
+    let text = headers.get(header::DATE)?.to_str().ok()?;
+    httpdate::parse_http_date(text)
+        .ok()
+        .map(time::OffsetDateTime::from)
 }
 
 /// Whether an answer may be about the signature scheme rather than about us: it names what it

@@ -7,7 +7,6 @@ use bytes::Bytes;
 use moka::future::Cache;
 use sqlx::PgPool;
 use tidegate_store::StoreError;
-use time::OffsetDateTime;
 
 /// Bytes of bodies in memory: some 20,000 ordinary posts, which is far more than are under way.
 const KEPT_BYTES: u64 = 64 * 1024 * 1024;
@@ -24,7 +23,6 @@ pub(crate) struct Activity {
     pub(crate) body: Bytes,
     /// Base64 SHA-256 of the body.
     pub(crate) digest: Arc<str>,
-    pub(crate) created_at: OffsetDateTime,
 }
 
 #[derive(sqlx::FromRow)]
@@ -32,7 +30,6 @@ struct Row {
     account_id: i64,
     body: Vec<u8>,
     digest: String,
-    created_at: OffsetDateTime,
 }
 
 /// Activities by number. Clones share the cache.
@@ -61,19 +58,17 @@ impl Activities {
         if let Some(activity) = self.cache.get(&id).await {
             return Ok(Some(activity));
         }
-        let row: Option<Row> = sqlx::query_as(
-            "select account_id, body, digest, created_at from activities where id = $1",
-        )
-        .bind(id)
-        .fetch_optional(&self.pool)
-        .await?;
+        let row: Option<Row> =
+            sqlx::query_as("select account_id, body, digest from activities where id = $1")
+                .bind(id)
+                .fetch_optional(&self.pool)
+                .await?;
         let Some(row) = row else { return Ok(None) };
         let activity = Arc::new(Activity {
             id,
             account_id: row.account_id,
             body: row.body.into(),
             digest: row.digest.into(),
-            created_at: row.created_at,
         });
         self.cache.insert(id, Arc::clone(&activity)).await;
         Ok(Some(activity))

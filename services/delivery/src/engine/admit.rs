@@ -1,0 +1,275 @@
+//! Rows that were read: sent, parked, or done with.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::Engine;
+use super::event::Event;
+use super::hosts::State;
+use super::item::{Batch, Item, Origin};
+use super::judge::{Fate, Outcome};
+use super::post::{behind, held_back, no_activity};
+use super::reading::{Reading, Row};
+use crate::metrics::REPLAYED;
+
+/// Always sent, also to a host that is unavailable: somebody waits for the answer, and it tells
+/// whether the host is back (design section 6).
+const ALWAYS: [&str; 5] = ["Follow", "Accept", "Reject", "Undo", "Block"];
+
+impl Engine {
+    /// Takes in what was read.
+    pub(super) fn rows_arrived(
+        &mut self,
+        batch: &Arc<Batch>,
+        reading: &Arc<Reading>,
+        origin: Origin,
+        of_host: Option<&Arc<str>>,
+    ) {
+        let mut taken = 0_usize;
+        for pair in &batch.pairs {
+            let Some(row) = reading.rows.get(pair) else {
+                if origin == Origin::Queue {
+                    self.without_activity(*pair, batch);
+                }
+                continue;
+            };
+            let is_new = !self.in_hand.contains_key(pair);
+            let is_wanted = match batch.shard {
+                // The rows of a message that was published before the number of shards changed
+                // have another one since.
+                Some(shard) => row.state == "queued" && row.shard == shard.cast_signed(),
+                None => row.state == "parked",
+            };
+            if !is_new || !is_wanted {
+                self.pass_over(batch);
+                continue;
+            }
+            let item = Item::new(row, origin, batch);
+            if !self.shards.has(item.place.shard) || !self.context.leases.holds(item.place.shard) {
+                // Not ours: the message goes back with its batch.
+                continue;
+            }
+            if origin == Origin::Probe && taken > 0 {
+                // One is enough; the others were candidates.
+                continue;
+            }
+            taken += 1;
+            self.in_hand.insert(*pair, Arc::clone(&item.place.host));
+            let entry = self.hosts.meet(&item.place.host, row);
+            entry.in_hand += 1;
+            if entry.in_hand == 1 {
+                self.restore_rate(row, &item);
+            }
+            if !self.admit(item, row) && origin == Origin::Probe {
+                taken -= 1;
+            }
+        }
+        match origin {
+            Origin::Timed => REPLAYED.with_label_values(&["timed"]).inc_by(taken as u64),
+            Origin::Backlog => REPLAYED
+                .with_label_values(&["backlog"])
+                .inc_by(taken as u64),
+            Origin::Queue | Origin::Probe => {}
+        }
+        if let Some(host) = of_host {
+            self.fetched(host, origin, taken);
+        }
+    }
+
+    /// A row that needs nothing: its message is one nearer to its end.
+    fn pass_over(&mut self, batch: &Arc<Batch>) {
+        if let Some(message) = batch.one_done() {
+            self.tasks.spawn(message.ack());
+        }
+    }
+
+    /// Where a row in hand goes. False: it was not sent, and has its outcome.
+    fn admit(&mut self, mut item: Item, row: &Row) -> bool {
+        let now = Instant::now();
+        let host = Arc::clone(&item.place.host);
+        if let Some(reason) = &row.unwanted {
+            let fate = Fate::Cancelled {
+                reason: reason.clone(),
+            };
+            self.record(item, Outcome::untried(fate), false);
+            return false;
+        }
+        if let Some(outcome) = self.waits_for_host(&mut item, row) {
+            self.leave(item, outcome);
+            return false;
+        }
+        if let Some(left) = self.shards.unsettled(item.place.shard, now)
+            && item.place.seq > 1
+        {
+            // Whoever had the shard before may still be sending what goes first.
+            self.record(item, later("takeover", left), false);
+            return false;
+        }
+        if row.behind_seconds.is_some() && !self.scheduler.holds_key(&host, &item.place.order_key) {
+            let outcome = held_back(row).unwrap_or_else(|| behind(Duration::from_secs(1)));
+            self.record(item, outcome, false);
+            return false;
+        }
+        let place = item.place.clone();
+        self.scheduler.push(place, item, now);
+        true
+    }
+
+    /// Whether the row waits for its host, and how. Makes it the probe when one is due.
+    fn waits_for_host(&mut self, item: &mut Item, row: &Row) -> Option<Outcome> {
+        let host = &item.place.host;
+        let share = self.context.options.host_share();
+        let now = self.context.clock.now();
+        let entry = self.hosts.get_mut(host)?;
+        if entry.is_paused {
+            return Some(backlog("paused"));
+        }
+        if item.origin == Origin::Probe {
+            return None;
+        }
+        match entry.state {
+            State::Failing => {
+                let is_due = entry.next_probe_at.is_none_or(|at| at <= now);
+                let is_other = entry.last_probe_activity_id != Some(item.activity_id);
+                // While its backlog is looked through, the probe comes from there.
+                if is_due && is_other && !entry.is_probing && !entry.is_fetching && !entry.backlog {
+                    entry.is_probing = true;
+                    item.origin = Origin::Probe;
+                    return None;
+                }
+                Some(backlog("host"))
+            }
+            State::Unavailable if is_always_sent(row) => None,
+            State::Unavailable => Some(Outcome::untried(Fate::Dead {
+                reason: "unavailable".to_owned(),
+            })),
+            State::Ok if item.origin == Origin::Backlog => None,
+            State::Ok if entry.backlog => Some(backlog("behind")),
+            State::Ok if entry.in_hand > share => Some(backlog("slow")),
+            State::Ok => None,
+        }
+    }
+
+    /// A row that is not sent now. One that waits for its host in the database already is only
+    /// let go of.
+    pub(super) fn leave(&mut self, item: Item, outcome: Outcome) {
+        let waits_already = matches!(item.origin, Origin::Backlog | Origin::Probe)
+            && matches!(outcome.fate, Fate::Backlog { .. });
+        if waits_already {
+            self.let_go(&item);
+        } else {
+            self.record(item, outcome, false);
+        }
+    }
+
+    /// Takes a row out of hand without an outcome.
+    pub(super) fn let_go(&mut self, item: &Item) {
+        if let Some(host) = self.in_hand.remove(&item.pair())
+            && let Some(entry) = self.hosts.get_mut(&host)
+        {
+            entry.in_hand -= 1;
+        }
+    }
+
+    /// A message names a pair that has no row, or an activity that is gone.
+    fn without_activity(&mut self, pair: (i64, i64), batch: &Arc<Batch>) {
+        let (activity_id, inbox_id) = pair;
+        if self.in_hand.contains_key(&pair) {
+            return self.pass_over(batch);
+        }
+        tracing::error!(activity_id, inbox_id, "a message names what does not exist");
+        let item = Item::nameless(pair, batch);
+        self.in_hand.insert(pair, Arc::clone(&item.place.host));
+        self.record(item, no_activity(), false);
+    }
+
+    /// A host's pace as it was learnt before it was forgotten here.
+    fn restore_rate(&mut self, row: &Row, item: &Item) {
+        let now = self.context.clock.now();
+        if let (Some(rate), Some(until)) = (row.rate, row.rate_until)
+            && until > now
+        {
+            let place = &item.place;
+            let flow = self
+                .scheduler
+                .host_mut(&place.host, place.shard, Instant::now());
+            if flow.rate.is_none() {
+                let left = (until - now).unsigned_abs();
+                flow.rate = Some(crate::host::Rate::restore(rate, left, Instant::now()));
+            }
+        }
+    }
+
+    /// Reads of the backlog of one host ended.
+    fn fetched(&mut self, host: &Arc<str>, origin: Origin, taken: usize) {
+        let Some(entry) = self.hosts.get_mut(host) else {
+            return;
+        };
+        entry.is_fetching = false;
+        if origin == Origin::Probe {
+            entry.is_probing = taken > 0;
+            if taken == 0 && entry.state == State::Failing {
+                // Nothing waits: the next activity for the host will be the probe.
+                entry.next_probe_at = None;
+                self.note_standing(host);
+                self.clear_backlog(host);
+            }
+            return;
+        }
+        entry.looks_empty = taken == 0;
+        self.drain(host);
+    }
+
+    /// Asks for the mark of a host's backlog to be taken off, if nothing waits any more.
+    pub(super) fn clear_backlog(&mut self, host: &Arc<str>) {
+        if let Some(entry) = self.hosts.get(host) {
+            let asked = (Arc::clone(host), entry.parked);
+            if !self.round.clear.contains(&asked) {
+                self.round.clear.push(asked);
+            }
+        }
+    }
+
+    /// Items that were held behind something that did not end.
+    pub(super) fn park_behind(&mut self, items: Vec<Item>) {
+        for item in items {
+            let waits = self.hosts.get(&item.place.host);
+            let for_host = waits.is_some_and(|entry| entry.backlog || entry.state != State::Ok);
+            let outcome = if for_host {
+                backlog("behind")
+            } else {
+                behind(Duration::from_mins(1))
+            };
+            self.leave(item, outcome);
+        }
+    }
+
+    /// Rows of a host that was read, for the tasks that read.
+    pub(super) fn rows_event(
+        batch: Arc<Batch>,
+        reading: Arc<Reading>,
+        origin: Origin,
+        of_host: Option<Arc<str>>,
+    ) -> Event {
+        Event::Rows {
+            batch,
+            reading,
+            origin,
+            of_host,
+        }
+    }
+}
+
+fn is_always_sent(row: &Row) -> bool {
+    ALWAYS.contains(&row.kind.as_str()) || row.is_direct
+}
+
+pub(super) const fn backlog(reason: &'static str) -> Outcome {
+    Outcome::untried(Fate::Backlog { reason })
+}
+
+fn later(reason: &'static str, after: Duration) -> Outcome {
+    Outcome::untried(Fate::Later { reason, after })
+}

@@ -1,0 +1,193 @@
+//! What waits in PostgreSQL: rows whose time has come, rows whose host may take them again, and
+//! the one row with which a failing host is tried. The owner of a shard reads them and sends
+//! them as they are; they stay `parked` until they have an outcome, so that a crash loses
+//! nothing and repeats nothing.
+
+use sqlx::PgPool;
+use tidegate_store::StoreError;
+use time::OffsetDateTime;
+
+/// Pairs of (activity, inbox).
+pub(super) type Pairs = Vec<(i64, i64)>;
+
+/// Parked rows of these shards whose time has come, oldest first, shard by shard. What such a row
+/// waits for although its status was deleted becomes due too: it will be cancelled, and must not
+/// hold the Delete back until the end of its own retries.
+pub(super) async fn timed(
+    pool: &PgPool,
+    shards: &[i32],
+    now: OffsetDateTime,
+    limit_per_shard: i64,
+) -> Result<Pairs, StoreError> {
+    Ok(sqlx::query_as(
+        "with due as materialized (
+             select row.*
+             from unnest($1::int[]) as wanted(shard)
+             cross join lateral (
+                 select activity_id, inbox_id, not_before, order_key, host, seq, reason
+                 from deliveries
+                 where shard = wanted.shard and state = 'parked' and not_before <= $2
+                 order by not_before limit $3
+             ) as row
+         ), hastened as (
+             update deliveries p set not_before = $2
+             from due
+             where due.reason = 'order' and p.order_key = due.order_key and p.host = due.host
+               and p.seq < due.seq and p.state = 'parked' and p.not_before > $2
+               and exists (select 1 from activities a join statuses s on s.id = a.status_id
+                           where a.id = p.activity_id and s.deleted_at is not null
+                             and a.kind in ('Create', 'Update', 'Announce'))
+             returning p.activity_id, p.inbox_id, p.not_before
+         )
+         select activity_id, inbox_id from (
+             select activity_id, inbox_id, not_before from hastened
+             union
+             select activity_id, inbox_id, not_before from due) as found
+         order by not_before, activity_id",
+    )
+    .bind(shards)
+    .bind(now)
+    .bind(limit_per_shard)
+    .fetch_all(pool)
+    .await?)
+}
+
+/// The first rows that wait for a host: urgent lanes first, within a lane in the order in which
+/// they were committed.
+pub(super) async fn of_host(pool: &PgPool, host: &str, limit: i64) -> Result<Pairs, StoreError> {
+    Ok(sqlx::query_as(
+        "select waiting.activity_id, waiting.inbox_id
+         from unnest(array['now', 'bulk', 'slow']) with ordinality as lanes(lane, place)
+         cross join lateral (
+             select activity_id, inbox_id from deliveries
+             where host = $1 and lane = lanes.lane and state = 'parked' and not_before is null
+             order by activity_id limit $2
+         ) as waiting
+         order by lanes.place, waiting.activity_id
+         limit $2",
+    )
+    .bind(host)
+    .bind(limit)
+    .fetch_all(pool)
+    .await?)
+}
+
+/// Rows with which a failing host may be tried: the first of each order key, urgent lanes first,
+/// and the activity of the last probe only when there is no other.
+pub(super) async fn for_probe(
+    pool: &PgPool,
+    host: &str,
+    last_activity_id: Option<i64>,
+) -> Result<Pairs, StoreError> {
+    Ok(sqlx::query_as(
+        "select waiting.activity_id, waiting.inbox_id
+         from unnest(array['now', 'bulk', 'slow']) with ordinality as lanes(lane, place)
+         cross join lateral (
+             select activity_id, inbox_id, order_key, seq from deliveries
+             where host = $1 and lane = lanes.lane and state = 'parked' and not_before is null
+             order by activity_id limit 20
+         ) as waiting
+         where not exists (
+             select 1 from deliveries p
+             where p.order_key = waiting.order_key and p.host = $1 and p.seq < waiting.seq
+               and p.state in ('queued', 'parked'))
+         order by waiting.activity_id is not distinct from $2, lanes.place, waiting.activity_id
+         limit 5",
+    )
+    .bind(host)
+    .bind(last_activity_id)
+    .fetch_all(pool)
+    .await?)
+}
+
+/// Marks hosts of these shards for which rows wait although nothing says so. Normally none: the
+/// mark is set in the statement that parks. Costs one probe of an index per host.
+pub(super) async fn mark_forgotten(pool: &PgPool, shards: &[i32]) -> Result<u64, StoreError> {
+    Ok(sqlx::query(
+        "with recursive waiting as (
+             (select host from deliveries where state = 'parked' and not_before is null
+              order by host limit 1)
+             union all
+             (select (select d.host from deliveries d
+                      where d.state = 'parked' and d.not_before is null and d.host > w.host
+                      order by d.host limit 1)
+              from waiting w where w.host is not null)
+         )
+         insert into hosts (host, shard, backlog)
+         select w.host, d.shard, true
+         from waiting w
+         cross join lateral (
+             select shard from deliveries
+             where host = w.host and state = 'parked' and not_before is null limit 1) d
+         where w.host is not null and d.shard = any($1)
+           and not exists (select 1 from hosts h
+                           where h.host = w.host and h.backlog and h.shard = d.shard)
+         on conflict (host) do update set backlog = true, shard = excluded.shard",
+    )
+    .bind(shards)
+    .execute(pool)
+    .await?
+    .rows_affected())
+}
+
+/// Cancels pairs that wait for a host and undo each other (design section 6, "Cancelling
+/// pairs"): what a waiting Delete or Undo takes back is cancelled; the Delete or Undo itself is
+/// cancelled too when the host cannot know of what it takes back, because not a byte of it was
+/// ever sent there. Returns how many rows were cancelled.
+pub(super) async fn cancel_pairs(
+    pool: &PgPool,
+    host: &str,
+    now: OffsetDateTime,
+) -> Result<u64, StoreError> {
+    Ok(sqlx::query(CANCEL_PAIRS)
+        .bind(host)
+        .bind(now)
+        .bind(PAIRS)
+        .execute(pool)
+        .await?
+        .rows_affected())
+}
+
+/// Withdrawals of one host that one statement looks at.
+const PAIRS: i64 = 1_000;
+
+/// A Delete takes back everything earlier in its order key; an Undo takes back the one activity
+/// that it names. `known` says that a byte of anything that is taken back may have reached the
+/// host, or that it was sent before rows were kept.
+const CANCEL_PAIRS: &str = "
+with withdrawing as materialized (
+    select d.activity_id, d.inbox_id, d.order_key, d.seq, a.kind, a.body
+    from deliveries d join activities a on a.id = d.activity_id
+    where d.host = $1 and d.state = 'parked' and a.kind in ('Delete', 'Undo')
+    order by d.activity_id limit $3
+), taken_back as materialized (
+    select w.activity_id as by_activity, w.inbox_id as by_inbox, e.id as activity_id,
+           ed.inbox_id, ed.state, ed.touched
+    from withdrawing w
+    join activities e on e.order_key = w.order_key and e.seq < w.seq
+         and e.kind not in ('Delete', 'Undo')
+         and (w.kind = 'Delete'
+              or position(convert_to(to_json(e.uri)::text, 'UTF8') in w.body) > 0)
+    left join deliveries ed on ed.activity_id = e.id and ed.host = $1
+), needless as (
+    select w.activity_id, w.inbox_id
+    from withdrawing w
+    where exists (select 1 from taken_back t
+                  where t.by_activity = w.activity_id and t.by_inbox = w.inbox_id
+                    and t.state is not null)
+      and not exists (select 1 from taken_back t
+                      where t.by_activity = w.activity_id and t.by_inbox = w.inbox_id
+                        and (t.state is null or t.touched
+                             or t.state not in ('parked', 'cancelled')))
+)
+update deliveries d
+set state = 'cancelled', not_before = null, updated_at = $2,
+    reason = case when c.needless then 'pair' else 'withdrawn' end
+from (
+    select activity_id, inbox_id, bool_or(needless) as needless from (
+        select activity_id, inbox_id, true as needless from needless
+        union all
+        select activity_id, inbox_id, false from taken_back where state = 'parked'
+    ) c group by activity_id, inbox_id
+) c
+where d.activity_id = c.activity_id and d.inbox_id = c.inbox_id and d.state = 'parked'";

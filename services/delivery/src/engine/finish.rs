@@ -1,0 +1,305 @@
+//! What requests came to: the row's fate, and what it teaches about the host.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tidegate_model::time_of;
+use time::OffsetDateTime;
+use tokio::time::Instant;
+
+use super::Engine;
+use super::admit::backlog;
+use super::event::Sent;
+use super::hosts::State;
+use super::item::{Item, Origin};
+use super::judge::{Circumstances, Fate, Outcome, judge, weigh};
+use super::reading::Row;
+use super::recorder::{HostNote, Written};
+use crate::attempt::{Attempted, Class, classify};
+use crate::host::Weight;
+use crate::metrics::{LAG, OUTCOMES};
+
+/// A host that takes longer than this is slow: a healthy one answers in a fraction of it.
+pub(super) const SLOW_AFTER: Duration = Duration::from_secs(2);
+
+/// How often the same thing is written down about one host at most: a busy host's row would
+/// otherwise be written with every delivery.
+const NOTE_INTERVAL: Duration = Duration::from_mins(1);
+
+impl Engine {
+    /// A request ended.
+    pub(super) fn finished(&mut self, id: u64, item: Item, sent: Sent) {
+        let Some(flight) = self.flights.remove(&id) else {
+            return;
+        };
+        let now = Instant::now();
+        let is_slow = match &sent {
+            Sent::Attempted { attempted, .. } => {
+                attempted.took > SLOW_AFTER || attempted.is_without_answer()
+            }
+            _ => false,
+        };
+        self.scheduler.finished(&flight.ticket, is_slow, now);
+        match sent {
+            Sent::Attempted { attempted, row } => self.answered(item, &attempted, &row),
+            Sent::HeldBack(outcome) => {
+                self.probe_came_to_nothing(&item);
+                self.record(item, outcome, true);
+            }
+            Sent::NotOpen => {
+                self.probe_came_to_nothing(&item);
+                self.release_key(&item, true);
+                self.let_go(&item);
+                if let Some(message) = item.batch.one_done() {
+                    self.tasks.spawn(message.ack());
+                }
+            }
+            Sent::Left(pause) => {
+                self.probe_came_to_nothing(&item);
+                if let Some(pause) = pause {
+                    let place = &item.place;
+                    let flow = self.scheduler.host_mut(&place.host, place.shard, now);
+                    flow.hold_until = flow.hold_until.max(Some(now + pause));
+                }
+                // The row is as it was: its message goes back, or it is read again.
+                self.release_key(&item, false);
+                self.let_go(&item);
+            }
+            Sent::Panicked => {
+                self.probe_came_to_nothing(&item);
+                let fate = Fate::Dead {
+                    reason: "poison".to_owned(),
+                };
+                self.record(item, Outcome::untried(fate), true);
+            }
+        }
+        self.shards_step();
+    }
+
+    fn probe_came_to_nothing(&mut self, item: &Item) {
+        if item.origin == Origin::Probe
+            && let Some(entry) = self.hosts.get_mut(&item.place.host)
+        {
+            entry.is_probing = false;
+        }
+    }
+
+    /// What waits behind an item in its order key goes on, or is parked.
+    fn release_key(&mut self, item: &Item, ended: bool) {
+        let behind = self.scheduler.settled(&item.place, ended);
+        self.park_behind(behind);
+    }
+
+    /// There was an answer, or none where one was due.
+    fn answered(&mut self, item: Item, attempted: &Attempted, row: &Row) {
+        let now = self.context.clock.now();
+        let class = classify(attempted, now);
+        let host = Arc::clone(&item.place.host);
+        self.learn_pace(&item, &class);
+        let ours = self.is_our_fault(&host, &class, now);
+        let options = Arc::clone(&self.context.options);
+        let state = self.hosts.get(&host).map_or(State::Ok, |entry| entry.state);
+        let about = Circumstances {
+            own_failures: u32::try_from(row.own_failures).unwrap_or(0),
+            age: since(row.created_at, now),
+            host_worked: row.last_success_at.map(|at| since(at, now)),
+            shared: row.shared,
+            ours,
+            unavailable: state == State::Unavailable,
+            ladder: &options.retry_ladder,
+            jitter: rand::random(),
+        };
+        let weight = weigh(&class, &about);
+        self.weigh_in(&item, weight, &class, now);
+        let state = self.hosts.get(&host).map_or(State::Ok, |entry| entry.state);
+        let (fate, own_failure) = judge(&class, state == State::Failing, &about);
+        if class.is_delivered() {
+            let lag = now - row.activity_at.min(time_of(item.activity_id));
+            LAG.with_label_values(&[item.place.lane.as_str()])
+                .observe(lag.as_seconds_f64().max(0.0));
+        }
+        self.note(&item, attempted, &class, row, now);
+        let outcome = Outcome {
+            fate,
+            attempted: true,
+            own_failure,
+            touched: attempted.touched,
+            status: attempted.status(),
+            error: class.error().map(str::to_owned),
+        };
+        self.record(item, outcome, true);
+    }
+
+    /// Window, rate and hold of the host.
+    fn learn_pace(&mut self, item: &Item, class: &Class) {
+        let place = &item.place;
+        let now = Instant::now();
+        let flow = self.scheduler.host_mut(&place.host, place.shard, now);
+        match class {
+            Class::Delivered | Class::Final(_) | Class::Gone(_) => {
+                flow.window.success();
+                flow.taken.count(now);
+                if flow
+                    .rate
+                    .as_ref()
+                    .is_some_and(|rate| rate.is_forgotten(now))
+                {
+                    flow.rate = None;
+                }
+            }
+            Class::TooMany { retry_after } => {
+                let recent = flow.taken.per_second(now);
+                let rate = crate::host::Rate::after_429(flow.rate.take(), recent, now);
+                let per_second = rate.per_second();
+                flow.rate = Some(rate);
+                if let Some(asked) = retry_after {
+                    let until = now + crate::host::clamp_retry_after(*asked);
+                    flow.hold_until = flow.hold_until.max(Some(until));
+                }
+                let until = self.context.clock.now() + crate::host::REMEMBERED;
+                self.round.hosts.push(HostNote {
+                    host: Arc::clone(&place.host),
+                    shard: place.shard,
+                    rate: Some((per_second, until)),
+                    ..HostNote::default()
+                });
+            }
+            Class::Busy { retry_after, .. } => {
+                flow.window.trouble();
+                if let Some(asked) = retry_after {
+                    let until = now + crate::host::clamp_retry_after(*asked);
+                    flow.hold_until = flow.hold_until.max(Some(until));
+                }
+            }
+            Class::HostDown(_) | Class::HostTrouble(_) => flow.window.trouble(),
+            Class::Unauthorized { .. } | Class::OwnFault(_) => {}
+        }
+    }
+
+    /// What the attempt says about the host as a whole.
+    fn weigh_in(&mut self, item: &Item, weight: Weight, class: &Class, now: OffsetDateTime) {
+        let host = Arc::clone(&item.place.host);
+        if weight == Weight::Success {
+            self.outage_changed(|outage| outage.success(&host, now));
+        } else if class.is_network() {
+            self.outage_changed(|outage| outage.network_failure(&host, now));
+        }
+        let Some(entry) = self.hosts.get_mut(&host) else {
+            return;
+        };
+        if item.origin == Origin::Probe {
+            entry.is_probing = false;
+        }
+        match entry.state {
+            State::Ok => {
+                if entry.health.record(item.activity_id, weight) {
+                    self.fail(&host, now);
+                }
+            }
+            State::Failing if matches!(class, Class::OwnFault(_)) => {}
+            State::Failing => {
+                let is_back = matches!(weight, Weight::Success | Weight::Neutral);
+                if is_back {
+                    self.recover(&host);
+                } else if item.origin == Origin::Probe {
+                    self.probe_failed(&host, item.activity_id, now);
+                }
+            }
+            State::Unavailable if weight == Weight::Success => self.recover(&host),
+            State::Unavailable => {}
+        }
+    }
+
+    /// Notes for the host's row: what is news, or was not said for a while.
+    fn note(
+        &mut self,
+        item: &Item,
+        attempted: &Attempted,
+        class: &Class,
+        row: &Row,
+        now: OffsetDateTime,
+    ) {
+        let host = &item.place.host;
+        let Some(entry) = self.hosts.get_mut(host) else {
+            return;
+        };
+        let is_due = |noted: Option<Instant>| noted.is_none_or(|at| at.elapsed() >= NOTE_INTERVAL);
+        let scheme = attempted.accepted.map(crate::signer::Scheme::as_str);
+        let mut note = HostNote {
+            host: Arc::clone(host),
+            shard: item.place.shard,
+            ..HostNote::default()
+        };
+        if class.is_delivered() {
+            entry.last_success_at = Some(now);
+            let is_news = scheme.is_some_and(|scheme| scheme != row.signature);
+            if !is_news && !is_due(entry.noted_success) {
+                return;
+            }
+            entry.noted_success = Some(Instant::now());
+            note.signature = scheme;
+            note.succeeded_at = Some(now);
+        } else {
+            let Some(error) = class.error() else { return };
+            if !is_due(entry.noted_failure) {
+                return;
+            }
+            entry.noted_failure = Some(Instant::now());
+            note.failed = Some((now, error.to_owned()));
+        }
+        self.round.hosts.push(note);
+    }
+
+    /// A round was written down.
+    pub(super) fn written(&mut self, written: Written) {
+        self.is_writing = false;
+        let mut touched: Vec<Arc<str>> = Vec::new();
+        for record in written.records {
+            let (item, outcome) = (record.item, record.outcome);
+            self.let_go(&item);
+            if record.scheduled {
+                self.release_key(&item, written.durable && outcome.fate.is_end());
+            }
+            if let Some(entry) = self.hosts.get_mut(&item.place.host) {
+                entry.looks_empty &= outcome.fate.is_end();
+                if entry.backlog && !touched.contains(&item.place.host) {
+                    touched.push(Arc::clone(&item.place.host));
+                }
+            }
+            if !written.durable {
+                continue;
+            }
+            OUTCOMES
+                .with_label_values(&[outcome.fate.state(), item.place.lane.as_str()])
+                .inc();
+            if let Some(message) = item.batch.one_done() {
+                self.tasks.spawn(message.ack());
+            }
+        }
+        for (host, parked) in written.cleared {
+            if let Some(entry) = self.hosts.get_mut(&host)
+                && entry.parked == parked
+            {
+                entry.backlog = false;
+            }
+        }
+        if written.released > 0 {
+            self.look_at_timed();
+        }
+        for host in touched {
+            self.drain(&host);
+        }
+        self.shards_step();
+    }
+
+    /// Something waits for too long in memory: the database keeps it, and messages are not held.
+    pub(super) fn park_overdue(&mut self, host: &Arc<str>) {
+        for item in self.scheduler.take_waiting(host) {
+            self.leave(item, backlog("slow"));
+        }
+    }
+}
+
+fn since(then: OffsetDateTime, now: OffsetDateTime) -> Duration {
+    (now - then).try_into().unwrap_or_default()
+}

@@ -1,0 +1,298 @@
+//! The delivery engine: one task that owns everything about the hosts of the shards it holds,
+//! and many that read, send and write for it (design section 6).
+//!
+//! The engine itself does no I/O and waits for nobody. What comes in are [`Event`]s; what goes
+//! out are spawned tasks, bounded in number: requests by the scheduler, reads by a semaphore,
+//! writes one at a time.
+
+mod activities;
+mod admit;
+mod backlog;
+mod event;
+mod finish;
+mod host_rows;
+mod hosts;
+mod item;
+mod judge;
+mod looks;
+mod post;
+mod reading;
+mod recorder;
+mod scheduler;
+mod shards;
+mod standing;
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use sqlx::PgPool;
+use tidegate_model::{Clock, Queues};
+use tidegate_queue::Queue;
+use tidegate_telemetry::Stop;
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use self::activities::Activities;
+pub(crate) use self::activities::Activity;
+use self::event::Event;
+use self::hosts::Hosts;
+use self::item::Item;
+use self::recorder::{BATCH, Record, Round};
+use self::scheduler::{Limits, Scheduler, Ticket};
+use self::shards::Shards;
+use crate::Delivery;
+use crate::attempt::Sender;
+use crate::egress::WayOut;
+use crate::host::{OwnOutage, Unauthorized};
+use crate::lease::Leases;
+use crate::options::DeliveryOptions;
+use crate::watermarks::Watermarks;
+
+/// Events that wait for the engine: a burst of answers; who has more waits.
+const EVENTS: usize = 4_096;
+
+/// Reads of the database at once, so that ten thousand hosts coming back do not take all
+/// connections.
+const READS: usize = 4;
+
+/// What every task of the engine needs. Clones share everything.
+#[derive(Clone)]
+pub(crate) struct Context {
+    pool: PgPool,
+    queue: Arc<dyn Queue>,
+    queues: Queues,
+    clock: Clock,
+    activities: Activities,
+    sender: Sender,
+    leases: Leases,
+    way_out: WayOut,
+    watermarks: Watermarks,
+    options: Arc<DeliveryOptions>,
+    reads: Arc<Semaphore>,
+    events: mpsc::Sender<Event>,
+    stop: Stop,
+}
+
+impl Context {
+    /// Tells the engine, unless it is gone.
+    async fn tell(&self, event: Event) {
+        let _gone = self.events.send(event).await;
+    }
+}
+
+/// A request under way.
+struct Flight {
+    ticket: Ticket,
+    started: Instant,
+    /// Whether it has been noticed that it takes long.
+    is_long: bool,
+}
+
+/// Everything that only the engine's own task touches.
+struct Engine {
+    context: Context,
+    scheduler: Scheduler<Item>,
+    hosts: Hosts,
+    shards: Shards,
+    /// Rows in hand and whose host they are, from admission to the note of their outcome.
+    in_hand: HashMap<(i64, i64), Arc<str>>,
+    flights: HashMap<u64, Flight>,
+    next_flight: u64,
+    /// Outcomes, notes and marks that wait for the writer.
+    round: Round,
+    pending: VecDeque<Record>,
+    is_writing: bool,
+    looks: looks::Looks,
+    outage: OwnOutage,
+    unauthorized: Unauthorized,
+    tasks: JoinSet<()>,
+}
+
+/// Delivers until stopped; what is on its way then is finished first.
+pub(crate) async fn run(delivery: &Delivery, stop: &Stop) -> anyhow::Result<()> {
+    let deps = &delivery.deps;
+    let (events, mut told) = mpsc::channel(EVENTS);
+    let options = Arc::clone(&delivery.options);
+    let leases = Leases::new(
+        deps.pool.clone(),
+        deps.queues.shards(),
+        options.lease_options(),
+    );
+    let context = Context {
+        pool: deps.pool.clone(),
+        queue: Arc::clone(&deps.queue),
+        queues: deps.queues.clone(),
+        clock: deps.clock.clone(),
+        activities: Activities::new(deps.pool.clone()),
+        sender: Sender {
+            client: delivery.client.clone(),
+            signer: delivery.signer.clone(),
+            clock: deps.clock.clone(),
+        },
+        leases: leases.clone(),
+        way_out: delivery.way_out.clone(),
+        watermarks: delivery.watermarks.clone(),
+        reads: Arc::new(Semaphore::new(READS)),
+        options,
+        events,
+        stop: stop.clone(),
+    };
+    let leasing = shards::lease(context.clone());
+    let mut engine = Engine::new(context);
+    let working = engine.work(&mut told);
+    tokio::select! {
+        result = async { tokio::try_join!(leasing, working) } => result.map(|_| ()),
+        () = stop.hard.cancelled() => Ok(()),
+    }
+}
+
+impl Engine {
+    fn new(context: Context) -> Self {
+        let posts = context.options.posts_in_flight.max(1);
+        Self {
+            scheduler: Scheduler::new(Limits {
+                posts,
+                slow_posts: (posts / 2).max(1),
+            }),
+            hosts: Hosts::default(),
+            shards: Shards::default(),
+            in_hand: HashMap::new(),
+            flights: HashMap::new(),
+            next_flight: 0,
+            round: Round::default(),
+            pending: VecDeque::new(),
+            is_writing: false,
+            looks: looks::Looks::default(),
+            outage: OwnOutage::default(),
+            unauthorized: Unauthorized::default(),
+            tasks: JoinSet::new(),
+            context,
+        }
+    }
+
+    /// The loop: until every shard was given back after a stop.
+    async fn work(&mut self, told: &mut mpsc::Receiver<Event>) -> anyhow::Result<()> {
+        // Signatures are the bottleneck, and theirs is a queue in which nobody overtakes: what
+        // is urgent must not stand behind more than what keeps the cores busy.
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let turns = Arc::new(Semaphore::new(2 * cores + 2));
+        let mut tick = tokio::time::interval(self.context.options.tick);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            let timer = self.scheduler.next_timer();
+            tokio::select! {
+                biased;
+                Some(_) = self.tasks.join_next() => {}
+                event = told.recv() => match event {
+                    Some(event) => self.handle(event),
+                    None => return Ok(()),
+                },
+                turn = Arc::clone(&turns).acquire_owned(), if self.scheduler.has_ready() => {
+                    if let Ok(turn) = turn {
+                        self.send_next(turn);
+                    }
+                }
+                () = until(timer), if timer.is_some() && !self.scheduler.has_ready() => {
+                    self.scheduler.wake(Instant::now());
+                }
+                _ = tick.tick() => self.look(),
+            }
+            self.write();
+            if self.context.stop.is_stopping() && self.shards.is_empty() && !self.has_outcomes() {
+                return Ok(());
+            }
+        }
+    }
+
+    fn handle(&mut self, event: Event) {
+        match event {
+            Event::Lease(event) => self.lease_changed(event),
+            Event::Rows {
+                batch,
+                reading,
+                origin,
+                of_host,
+            } => self.rows_arrived(&batch, &reading, origin, of_host.as_ref()),
+            Event::Looked { more } => self.looks.timed_ended(more),
+            Event::FetchFailed { host } => {
+                if let Some(entry) = self.hosts.get_mut(&host) {
+                    entry.is_fetching = false;
+                }
+            }
+            Event::Finished { id, item, sent } => self.finished(id, item, *sent),
+            Event::Written(written) => self.written(written),
+            Event::Due(rows) => self.due(rows),
+            Event::Backlogs(rows) => self.backlogs(rows),
+            Event::Steered(rows) => self.steered(rows),
+            Event::Greeted { host, answered } => self.greeted(&host, answered),
+        }
+    }
+
+    /// Sends what is next, if anything may be.
+    fn send_next(&mut self, turn: tokio::sync::OwnedSemaphorePermit) {
+        let now = Instant::now();
+        let Some((ticket, item)) = self.scheduler.next(now) else {
+            return;
+        };
+        let id = self.next_flight;
+        self.next_flight += 1;
+        self.flights.insert(
+            id,
+            Flight {
+                ticket,
+                started: now,
+                is_long: false,
+            },
+        );
+        self.tasks
+            .spawn(post::run(self.context.clone(), id, item, turn));
+    }
+
+    /// An outcome, to be written down. `scheduled`: it was sent, or next in its order key.
+    fn record(&mut self, item: Item, outcome: judge::Outcome, scheduled: bool) {
+        if matches!(outcome.fate, judge::Fate::Backlog { .. })
+            && let Some(entry) = self.hosts.get_mut(&item.place.host)
+        {
+            entry.backlog = true;
+            entry.looks_empty = false;
+            entry.parked += 1;
+        }
+        self.pending.push_back(Record {
+            item,
+            outcome,
+            scheduled,
+        });
+    }
+
+    fn has_outcomes(&self) -> bool {
+        self.is_writing || !self.pending.is_empty() || !self.round.is_empty()
+    }
+
+    /// Starts a write when none is under way and there is something to write.
+    fn write(&mut self) {
+        if self.is_writing || (self.pending.is_empty() && self.round.is_empty()) {
+            return;
+        }
+        let mut round = std::mem::take(&mut self.round);
+        let count = self.pending.len().min(BATCH);
+        round.records = self.pending.drain(..count).collect();
+        if count == BATCH {
+            // What clears a backlog must come after everything that fills it.
+            self.round.clear = std::mem::take(&mut round.clear);
+        }
+        self.is_writing = true;
+        let context = self.context.clone();
+        self.tasks.spawn(async move {
+            let written = recorder::write(&context.pool, &context.clock, round).await;
+            context.tell(Event::Written(written)).await;
+        });
+    }
+}
+
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}

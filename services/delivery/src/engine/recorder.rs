@@ -1,0 +1,235 @@
+//! Writing outcomes down: many rows in one statement, conditional on the row being open, so that
+//! a late or repeated outcome changes nothing. What is written releases what waited behind it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::PgPool;
+use tidegate_model::Clock;
+use tidegate_store::StoreError;
+use time::{Date, OffsetDateTime};
+
+use super::item::Item;
+use super::judge::{Fate, Outcome};
+
+/// Rows of one statement: what a crash between the answer and the note repeats at most, beside
+/// what was under way.
+pub(super) const BATCH: usize = 200;
+
+/// The first and the longest pause after a statement that failed.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+
+/// How often a statement is tried that fails for another reason than that the database is away.
+/// After that the rows stay as they are and come again.
+const TRIES: u32 = 10;
+
+/// One row's outcome.
+#[derive(Clone)]
+pub(crate) struct Record {
+    pub(crate) item: Item,
+    pub(crate) outcome: Outcome,
+    /// Whether it holds its order key in the scheduler.
+    pub(crate) scheduled: bool,
+}
+
+/// What is to be written about a host.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct HostNote {
+    pub(crate) host: Arc<str>,
+    pub(crate) shard: u32,
+    /// The signature scheme that it took, when that is news.
+    pub(crate) signature: Option<&'static str>,
+    pub(crate) succeeded_at: Option<OffsetDateTime>,
+    pub(crate) failed: Option<(OffsetDateTime, String)>,
+    /// Its state, when that changed.
+    pub(crate) state: Option<HostStanding>,
+    pub(crate) rate: Option<(f64, OffsetDateTime)>,
+}
+
+/// The columns of a host's breaker, written together.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct HostStanding {
+    pub(crate) state: &'static str,
+    pub(crate) failing_since: Option<OffsetDateTime>,
+    pub(crate) next_probe_at: Option<OffsetDateTime>,
+    pub(crate) probe_interval: Option<f64>,
+    pub(crate) failed_days: Vec<Date>,
+    pub(crate) last_probe_activity_id: Option<i64>,
+    pub(crate) unavailable_since: Option<OffsetDateTime>,
+}
+
+/// What one round of writing holds. Outcomes first, then hosts, then what is to be cleared.
+#[derive(Default)]
+pub(crate) struct Round {
+    pub(crate) records: Vec<Record>,
+    pub(crate) hosts: Vec<HostNote>,
+    /// Hosts whose backlog may be empty, with the engine's count of what it parked there.
+    pub(crate) clear: Vec<(Arc<str>, u64)>,
+}
+
+impl Round {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.records.is_empty() && self.hosts.is_empty() && self.clear.is_empty()
+    }
+}
+
+/// What came of a round.
+#[derive(Default)]
+pub(crate) struct Written {
+    pub(crate) records: Vec<Record>,
+    /// False: the rows stayed as they were.
+    pub(crate) durable: bool,
+    /// Waiting rows that became due.
+    pub(crate) released: i64,
+    /// Hosts without a backlog now, with the count they were asked with.
+    pub(crate) cleared: Vec<(Arc<str>, u64)>,
+}
+
+/// Writes a round down; tries again while the database is away.
+pub(crate) async fn write(pool: &PgPool, clock: &Clock, mut round: Round) -> Written {
+    // Always in the same order, so that two processes do not lock each other out.
+    round.records.sort_by_key(|record| record.item.pair());
+    let mut pause = PAUSE.0;
+    let mut tries = 0;
+    loop {
+        match once(pool, clock.now(), &round).await {
+            Ok((released, cleared)) => {
+                return Written {
+                    records: round.records,
+                    durable: true,
+                    released,
+                    cleared,
+                };
+            }
+            Err(error) => {
+                let rows = round.records.len();
+                tracing::warn!(%error, rows, "outcomes could not be written yet");
+                tries += u32::from(!matches!(error, StoreError::Unavailable(_)));
+                if tries >= TRIES {
+                    return Written {
+                        records: round.records,
+                        ..Written::default()
+                    };
+                }
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(PAUSE.1);
+            }
+        }
+    }
+}
+
+async fn once(
+    pool: &PgPool,
+    now: OffsetDateTime,
+    round: &Round,
+) -> Result<(i64, Vec<(Arc<str>, u64)>), StoreError> {
+    let mut released = 0;
+    if !round.records.is_empty() {
+        released = outcomes(pool, now, &round.records).await?;
+    }
+    if !round.hosts.is_empty() {
+        super::host_rows::note(pool, now, &round.hosts).await?;
+    }
+    let mut cleared = Vec::new();
+    if !round.clear.is_empty() {
+        let hosts: Vec<String> = round
+            .clear
+            .iter()
+            .map(|(host, _)| host.to_string())
+            .collect();
+        let empty = super::host_rows::clear_backlogs(pool, &hosts).await?;
+        cleared.extend(
+            round
+                .clear
+                .iter()
+                .filter(|(host, _)| empty.iter().any(|name| **name == **host))
+                .cloned(),
+        );
+    }
+    Ok((released, cleared))
+}
+
+/// Writes all outcomes; returns how many waiting rows were released.
+async fn outcomes(
+    pool: &PgPool,
+    now: OffsetDateTime,
+    records: &[Record],
+) -> Result<i64, StoreError> {
+    let column = |read: fn(&Record) -> i64| records.iter().map(read).collect::<Vec<i64>>();
+    let flag = |read: fn(&Outcome) -> bool| {
+        let rows = records.iter().map(|record| read(&record.outcome));
+        rows.collect::<Vec<bool>>()
+    };
+    let activities = column(|record| record.item.activity_id);
+    let not_before = records.iter().map(|record| match &record.outcome.fate {
+        Fate::Later { after, .. } => Some(now + *after),
+        _ => None,
+    });
+    let fates = || records.iter().map(|record| &record.outcome.fate);
+    let released = sqlx::query_scalar(WRITE)
+        .bind(&activities)
+        .bind(column(|record| record.item.inbox_id))
+        .bind(fates().map(Fate::state).collect::<Vec<_>>())
+        .bind(fates().map(Fate::reason).collect::<Vec<_>>())
+        .bind(flag(|outcome| outcome.attempted))
+        .bind(flag(|outcome| outcome.own_failure))
+        .bind(flag(|outcome| outcome.touched))
+        .bind(not_before.collect::<Vec<_>>())
+        .bind(
+            records
+                .iter()
+                .map(|record| record.outcome.status.map(i32::from))
+                .collect::<Vec<_>>(),
+        )
+        .bind(
+            records
+                .iter()
+                .map(|record| record.outcome.error.as_deref())
+                .collect::<Vec<_>>(),
+        )
+        .bind(activities.first())
+        .bind(activities.last())
+        .bind(now)
+        .fetch_one(pool)
+        .await?;
+    Ok(released)
+}
+
+/// Rows that are parked without a time mark their host in the same statement: no row can wait
+/// for a host that nobody looks at.
+const WRITE: &str = "
+with outcome as (
+    select * from unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::boolean[],
+                         $6::boolean[], $7::boolean[], $8::timestamptz[], $9::int[], $10::text[])
+        as o(activity_id, inbox_id, state, reason, attempted, own_failure, touched, not_before,
+             status, error)
+), written as (
+    update deliveries d
+    set state = o.state, reason = o.reason, attempts = d.attempts + o.attempted::int,
+        own_failures = d.own_failures + o.own_failure::int, touched = d.touched or o.touched,
+        not_before = o.not_before,
+        last_status = case when o.attempted then o.status else d.last_status end,
+        last_error = case when o.attempted then o.error else d.last_error end,
+        updated_at = $13
+    from outcome o
+    where d.activity_id = o.activity_id and d.inbox_id = o.inbox_id
+      and d.state in ('queued', 'parked')
+      and d.activity_id between $11 and $12
+    returning d.order_key, d.host, d.shard, d.seq, d.state, d.not_before, d.activity_id, d.reason
+), released as (
+    update deliveries w set not_before = $13, updated_at = $13
+    from (select order_key, host, min(seq) as seq from written
+          where state <> 'parked' group by order_key, host) f
+    where w.order_key = f.order_key and w.host = f.host and w.seq > f.seq
+      and w.state = 'parked' and w.reason = 'order' and w.not_before > $13
+    returning 1
+), marked as (
+    insert into hosts (host, shard, backlog)
+    select distinct host, shard, true from written
+    where state = 'parked' and not_before is null
+    order by host
+    on conflict (host) do update set backlog = true, shard = excluded.shard
+        where not hosts.backlog or hosts.shard is distinct from excluded.shard
+    returning 1
+)
+select (select count(*) from released) + 0 * (select count(*) from marked)";

@@ -1,0 +1,168 @@
+//! Our own outage: "when more than half of the hosts that succeeded in the last hour (at least
+//! 5) fail at network level within 30 s" (design section 6).
+
+use std::collections::HashMap;
+
+use time::{Duration, OffsetDateTime};
+
+/// How long a success counts.
+const SUCCESS: Duration = Duration::HOUR;
+
+/// How close together the failures are.
+const TOGETHER: Duration = Duration::seconds(30);
+
+/// Hosts that succeeded, at least; fewer say nothing about us.
+const AT_LEAST: usize = 5;
+
+/// Hosts that are remembered: half of this many failing within 30 s is out of reach for anything
+/// but an outage, and a sample is enough to see it.
+const KEPT: usize = 2_000;
+
+#[derive(Debug, Clone, Copy)]
+struct Seen {
+    succeeded_at: OffsetDateTime,
+    failed_at: Option<OffsetDateTime>,
+}
+
+/// The watch over our own way out.
+#[derive(Debug, Default)]
+pub(crate) struct OwnOutage {
+    hosts: HashMap<Box<str>, Seen>,
+    is_on: bool,
+}
+
+impl OwnOutage {
+    /// Whether the fault is ours at the moment.
+    pub(crate) const fn is_on(&self) -> bool {
+        self.is_on
+    }
+
+    /// A host took something.
+    pub(crate) fn success(&mut self, host: &str, now: OffsetDateTime) {
+        if let Some(seen) = self.hosts.get_mut(host) {
+            seen.succeeded_at = now;
+            seen.failed_at = None;
+        } else {
+            if self.hosts.len() >= KEPT {
+                self.hosts
+                    .retain(|_, seen| now - seen.succeeded_at < SUCCESS);
+            }
+            if self.hosts.len() < KEPT {
+                let seen = Seen {
+                    succeeded_at: now,
+                    failed_at: None,
+                };
+                self.hosts.insert(host.into(), seen);
+            }
+        }
+        if self.is_on {
+            self.judge(now);
+        }
+    }
+
+    /// A host could not be reached: refused, no name, no answer.
+    pub(crate) fn network_failure(&mut self, host: &str, now: OffsetDateTime) {
+        let Some(seen) = self.hosts.get_mut(host) else {
+            return;
+        };
+        // Its first failure since it worked is the one that counts; an outage goes on while
+        // what is tried still fails.
+        if seen.failed_at.is_none() || self.is_on {
+            seen.failed_at = Some(now);
+            self.judge(now);
+        }
+    }
+
+    /// It begins when most fail together. It is over when within 30 s more hosts succeed than
+    /// fail.
+    fn judge(&mut self, now: OffsetDateTime) {
+        let together = |at: OffsetDateTime| now - at <= TOGETHER;
+        let failed = self
+            .hosts
+            .values()
+            .filter(|seen| seen.failed_at.is_some_and(together));
+        let failed = failed.count();
+        if self.is_on {
+            let succeeded = self
+                .hosts
+                .values()
+                .filter(|seen| seen.failed_at.is_none() && together(seen.succeeded_at));
+            self.is_on = succeeded.count() <= failed;
+        } else {
+            let known = self
+                .hosts
+                .values()
+                .filter(|seen| now - seen.succeeded_at < SUCCESS)
+                .count();
+            self.is_on = known >= AT_LEAST && failed * 2 > known;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn worked(count: usize, now: OffsetDateTime) -> OwnOutage {
+        let mut outage = OwnOutage::default();
+        for n in 0..count {
+            outage.success(&format!("h{n}.test"), now);
+        }
+        outage
+    }
+
+    #[test]
+    fn more_than_half_of_five_that_fail_together_are_our_own_outage() {
+        let now = OffsetDateTime::UNIX_EPOCH;
+        let mut outage = worked(5, now);
+        for n in 0..2 {
+            outage.network_failure(&format!("h{n}.test"), now + Duration::seconds(n));
+            assert!(!outage.is_on());
+        }
+        outage.network_failure("h2.test", now + Duration::seconds(2));
+        assert!(outage.is_on());
+    }
+
+    #[test]
+    fn four_hosts_or_slow_failures_or_strangers_say_nothing() {
+        let now = OffsetDateTime::UNIX_EPOCH;
+        let mut few = worked(4, now);
+        for n in 0..4 {
+            few.network_failure(&format!("h{n}.test"), now);
+        }
+        assert!(!few.is_on());
+        let mut slow = worked(10, now);
+        for n in 0..10 {
+            slow.network_failure(&format!("h{n}.test"), now + Duration::seconds(20 * n));
+            assert!(!slow.is_on());
+        }
+        let mut strangers = worked(10, now);
+        for n in 0..100 {
+            strangers.network_failure(&format!("dead{n}.test"), now);
+        }
+        assert!(!strangers.is_on());
+    }
+
+    #[test]
+    fn it_is_over_when_more_succeed_than_fail() {
+        let now = OffsetDateTime::UNIX_EPOCH;
+        let mut outage = worked(6, now);
+        for n in 0..6 {
+            outage.network_failure(&format!("h{n}.test"), now);
+        }
+        assert!(outage.is_on());
+        let later = now + Duration::hours(2);
+        outage.network_failure("h0.test", later);
+        outage.success("h1.test", later);
+        assert!(outage.is_on(), "one of each");
+        outage.success("h2.test", later);
+        assert!(!outage.is_on());
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded() {
+        let now = OffsetDateTime::UNIX_EPOCH;
+        let outage = worked(KEPT * 3, now);
+        assert_eq!(outage.hosts.len(), KEPT);
+    }
+}

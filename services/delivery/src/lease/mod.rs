@@ -1,0 +1,257 @@
+//! Who may send for a shard: one process at a time, by a row in PostgreSQL that runs out unless
+//! it is renewed (design section 6).
+//!
+//! The row says who; the monotonic clock of this process says until when. Before every request
+//! [`Leases::holds`] is asked: a process that was frozen finds its time gone, however late it
+//! wakes.
+
+mod rows;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use sqlx::PgPool;
+use tidegate_telemetry::Stop;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use crate::metrics::SHARDS_OWNED;
+
+/// How the leases are kept. The defaults are those of design section 6.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct LeaseOptions {
+    /// How long a lease lasts without being renewed.
+    pub(crate) length: Duration,
+    /// How often it is renewed.
+    pub(crate) renew: Duration,
+    /// How long a request that was started under it may still be under way.
+    pub(crate) settle: Duration,
+}
+
+/// What changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum LeaseEvent {
+    /// The shard is ours: take its messages. Until `unsettled` has passed, requests of its
+    /// holder before may still be under way.
+    Gained {
+        shard: u32,
+        unsettled: Option<Duration>,
+    },
+    /// Another process shall have it, or this one stops: finish, then [`Leases::release`].
+    GiveUp { shard: u32 },
+    /// The lease ran out: nothing of it may be sent any more.
+    Lost { shard: u32 },
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Held {
+    until: Instant,
+    is_leaving: bool,
+}
+
+/// The leases of one process. Clones share them.
+#[derive(Clone)]
+pub(crate) struct Leases {
+    pool: PgPool,
+    shards: u32,
+    options: LeaseOptions,
+    me: Uuid,
+    held: Arc<Mutex<HashMap<u32, Held>>>,
+}
+
+impl Leases {
+    pub(crate) fn new(pool: PgPool, shards: u32, options: LeaseOptions) -> Self {
+        Self {
+            pool,
+            shards,
+            options,
+            me: Uuid::new_v4(),
+            held: Arc::default(),
+        }
+    }
+
+    /// Whether a request for this shard may start now. A tenth of the lease is left for it to
+    /// get on its way.
+    pub(crate) fn holds(&self, shard: u32) -> bool {
+        let margin = self.options.length / 10;
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        held.get(&shard)
+            .is_some_and(|held| Instant::now() + margin < held.until)
+    }
+
+    /// The shards that are ours and not being handed over.
+    pub(crate) fn owned(&self) -> Vec<u32> {
+        let now = Instant::now();
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut owned: Vec<u32> = held
+            .iter()
+            .filter(|(_, held)| held.until > now && !held.is_leaving)
+            .map(|(shard, _)| *shard)
+            .collect();
+        owned.sort_unstable();
+        owned
+    }
+
+    /// Renews, claims and gives up until a stop; then asks for everything to be handed over and
+    /// ends when it was.
+    pub(crate) async fn run<F>(&self, events: impl Fn(LeaseEvent) -> F + Send + Sync, stop: &Stop)
+    where
+        F: Future<Output = ()> + Send,
+    {
+        while !stop.is_stopping() {
+            self.round(&events).await;
+            // Replicas that were started together do not stay together.
+            let jitter = 0.8 + 0.4 * rand::random::<f64>();
+            tokio::select! {
+                () = tokio::time::sleep(self.options.renew.mul_f64(jitter)) => {}
+                () = stop.soft.cancelled() => {}
+            }
+        }
+        for shard in self.leave_all() {
+            events(LeaseEvent::GiveUp { shard }).await;
+        }
+        // What is being handed over is ours until it was.
+        while !self.is_empty() && !stop.hard.is_cancelled() {
+            self.renew_only(&events).await;
+            tokio::select! {
+                () = tokio::time::sleep(Duration::from_millis(100)) => {}
+                () = stop.hard.cancelled() => {}
+            }
+        }
+        if let Err(error) = rows::forget_worker(&self.pool, self.me).await {
+            tracing::debug!(%error, "this worker's row stays until it runs out");
+        }
+    }
+
+    /// One look: what runs out, what can be renewed, what is ours to take or to leave.
+    async fn round<F>(&self, events: &(impl Fn(LeaseEvent) -> F + Send + Sync))
+    where
+        F: Future<Output = ()> + Send,
+    {
+        for shard in self.expired() {
+            events(LeaseEvent::Lost { shard }).await;
+        }
+        // The time before the statement: the database's clock started later.
+        let asked = Instant::now();
+        let found = rows::round(&self.pool, self.me, self.shards, &self.options).await;
+        let found = match found {
+            Ok(found) => found,
+            Err(error) => {
+                tracing::warn!(%error, "leases of shards cannot be renewed yet");
+                return;
+            }
+        };
+        let until = asked + self.options.length;
+        for shard in self.keep(&found.renewed, until) {
+            events(LeaseEvent::Lost { shard }).await;
+        }
+        for (shard, unsettled) in found.gained {
+            if self.gain(shard, until) {
+                events(LeaseEvent::Gained { shard, unsettled }).await;
+            }
+        }
+        for shard in self.surplus(found.share) {
+            events(LeaseEvent::GiveUp { shard }).await;
+        }
+        SHARDS_OWNED.set(self.owned().len() as i64);
+    }
+
+    async fn renew_only<F>(&self, events: &(impl Fn(LeaseEvent) -> F + Send + Sync))
+    where
+        F: Future<Output = ()> + Send,
+    {
+        for shard in self.expired() {
+            events(LeaseEvent::Lost { shard }).await;
+        }
+        let asked = Instant::now();
+        if let Ok(renewed) = rows::renew(&self.pool, self.me, &self.options).await {
+            self.keep(&renewed, asked + self.options.length);
+        }
+    }
+
+    /// Frees a shard that was being handed over. `settled`: nothing of it is under way.
+    pub(crate) async fn release(&self, shard: u32, settled: bool) {
+        {
+            let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+            held.remove(&shard);
+        }
+        let settle = if settled {
+            Duration::ZERO
+        } else {
+            self.options.settle
+        };
+        if let Err(error) = rows::release(&self.pool, self.me, shard, settle).await {
+            tracing::debug!(%error, shard, "a lease could not be given back; it runs out by itself");
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        held.is_empty()
+    }
+
+    /// Leases whose time is over; they are held no more.
+    fn expired(&self) -> Vec<u32> {
+        let now = Instant::now();
+        self.take_out(|_, held| held.until <= now)
+    }
+
+    /// Prolongs what was renewed; returns what was not, and is held no more.
+    fn keep(&self, renewed: &[u32], until: Instant) -> Vec<u32> {
+        {
+            let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+            for shard in renewed {
+                if let Some(held) = held.get_mut(shard) {
+                    held.until = until;
+                }
+            }
+        }
+        self.take_out(|shard, _| !renewed.contains(shard))
+    }
+
+    fn take_out(&self, is_gone: impl Fn(&u32, &Held) -> bool) -> Vec<u32> {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let gone: Vec<u32> = held
+            .iter()
+            .filter(|(shard, held)| is_gone(shard, held))
+            .map(|(shard, _)| *shard)
+            .collect();
+        held.retain(|shard, _| !gone.contains(shard));
+        gone
+    }
+
+    fn gain(&self, shard: u32, until: Instant) -> bool {
+        let held = Held {
+            until,
+            is_leaving: false,
+        };
+        let mut all = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        all.insert(shard, held).is_none()
+    }
+
+    /// Shards above our share, which begin to be handed over.
+    fn surplus(&self, share: usize) -> Vec<u32> {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut staying: Vec<u32> = held
+            .iter()
+            .filter(|(_, held)| !held.is_leaving)
+            .map(|(shard, _)| *shard)
+            .collect();
+        staying.sort_unstable();
+        let leaving = staying.split_off(share.min(staying.len()));
+        for shard in &leaving {
+            if let Some(held) = held.get_mut(shard) {
+                held.is_leaving = true;
+            }
+        }
+        leaving
+    }
+
+    fn leave_all(&self) -> Vec<u32> {
+        self.surplus(0)
+    }
+}

@@ -1,0 +1,176 @@
+//! The statements behind the leases: each round one short transaction, no state of a session.
+
+use std::time::Duration;
+
+use sqlx::{PgConnection, PgPool};
+use tidegate_store::StoreError;
+use uuid::Uuid;
+
+use super::LeaseOptions;
+
+/// What a round found.
+pub(super) struct Found {
+    /// Leases that are ours until a length from now.
+    pub(super) renewed: Vec<u32>,
+    /// New ones, and for how long requests of the holder before may still be under way.
+    pub(super) gained: Vec<(u32, Option<Duration>)>,
+    /// How many we may keep.
+    pub(super) share: usize,
+}
+
+/// Says that we live, renews what is ours, and claims what is free up to our share.
+pub(super) async fn round(
+    pool: &PgPool,
+    me: Uuid,
+    shards: u32,
+    options: &LeaseOptions,
+) -> Result<Found, StoreError> {
+    let length = options.length.as_secs_f64();
+    let mut transaction = pool.begin().await?;
+    sqlx::query(
+        "insert into delivery_workers (id, seen_at) values ($1, now())
+         on conflict (id) do update set seen_at = now()",
+    )
+    .bind(me)
+    .execute(&mut *transaction)
+    .await?;
+    let renewed = renew_in(&mut transaction, me, length).await?;
+    let live: i64 = sqlx::query_scalar(
+        "select count(*) from delivery_workers where seen_at > now() - make_interval(secs => $1)",
+    )
+    .bind(length)
+    .fetch_one(&mut *transaction)
+    .await?;
+    let live = u32::try_from(live).unwrap_or(1).max(1);
+    let share = shards.div_ceil(live) as usize;
+    let room = share.saturating_sub(renewed.len());
+    let gained = if room > 0 {
+        claim(&mut transaction, me, shards, room, options).await?
+    } else {
+        Vec::new()
+    };
+    transaction.commit().await?;
+    Ok(Found {
+        renewed,
+        gained,
+        share,
+    })
+}
+
+async fn renew_in(
+    connection: &mut PgConnection,
+    me: Uuid,
+    length: f64,
+) -> Result<Vec<u32>, StoreError> {
+    // In the order of the shards, as everywhere, so that no two wait for each other.
+    let renewed: Vec<i32> = sqlx::query_scalar(
+        "with mine as materialized (
+             select shard from shard_leases where holder = $1 and expires_at > now()
+             order by shard for update)
+         update shard_leases l set expires_at = now() + make_interval(secs => $2)
+         from mine where l.shard = mine.shard
+         returning l.shard",
+    )
+    .bind(me)
+    .bind(length)
+    .fetch_all(connection)
+    .await?;
+    Ok(renewed
+        .into_iter()
+        .filter_map(|shard| u32::try_from(shard).ok())
+        .collect())
+}
+
+/// Renews what is ours and takes nothing more.
+pub(super) async fn renew(
+    pool: &PgPool,
+    me: Uuid,
+    options: &LeaseOptions,
+) -> Result<Vec<u32>, StoreError> {
+    let mut connection = pool.acquire().await?;
+    renew_in(&mut connection, me, options.length.as_secs_f64()).await
+}
+
+/// A lease that ran out under its holder was not handed over: what that one sent last may be
+/// under way until an attempt's time-out has passed.
+async fn claim(
+    connection: &mut PgConnection,
+    me: Uuid,
+    shards: u32,
+    room: usize,
+    options: &LeaseOptions,
+) -> Result<Vec<(u32, Option<Duration>)>, StoreError> {
+    sqlx::query(
+        "insert into shard_leases (shard)
+         select wanted from generate_series(0, $1 - 1) as wanted
+         where not exists (select 1 from shard_leases where shard = wanted)
+         on conflict do nothing",
+    )
+    .bind(shards as i32)
+    .execute(&mut *connection)
+    .await?;
+    let claimed: Vec<(i32, f64)> = sqlx::query_as(
+        "with free as materialized (
+             select shard, holder, expires_at, unsettled_until from shard_leases
+             where shard < $1 and (holder is null or expires_at <= now())
+             order by shard limit $2
+             for update skip locked)
+         update shard_leases l
+         set holder = $3, expires_at = now() + make_interval(secs => $4),
+             unsettled_until = greatest(free.unsettled_until, case when free.holder is null
+                 then free.unsettled_until
+                 else free.expires_at + make_interval(secs => $5) end)
+         from free where l.shard = free.shard
+         returning l.shard,
+             coalesce(extract(epoch from
+                 nullif(l.unsettled_until, '-infinity') - now())::float8, 0.0)",
+    )
+    .bind(shards as i32)
+    .bind(room as i64)
+    .bind(me)
+    .bind(options.length.as_secs_f64())
+    .bind(options.settle.as_secs_f64())
+    .fetch_all(connection)
+    .await?;
+    Ok(claimed
+        .into_iter()
+        .filter_map(|(shard, seconds)| {
+            let unsettled = Duration::try_from_secs_f64(seconds).ok();
+            let unsettled = unsettled.filter(|left| !left.is_zero());
+            Some((u32::try_from(shard).ok()?, unsettled))
+        })
+        .collect())
+}
+
+/// Frees a lease that is ours.
+pub(super) async fn release(
+    pool: &PgPool,
+    me: Uuid,
+    shard: u32,
+    settle: Duration,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "update shard_leases
+         set holder = null, expires_at = '-infinity',
+             unsettled_until = case when $3 > 0 then now() + make_interval(secs => $3)
+                                    else unsettled_until end
+         where shard = $2 and holder = $1",
+    )
+    .bind(me)
+    .bind(shard as i32)
+    .bind(settle.as_secs_f64())
+    .execute(pool)
+    .await?;
+    Ok(())
+}
+
+/// Forgets a worker that stopped, and those that were not seen for an hour.
+pub(super) async fn forget_worker(pool: &PgPool, me: Uuid) -> Result<(), StoreError> {
+    sqlx::query(
+        "delete from delivery_workers where id = $1 or seen_at < now() - interval '1 hour'",
+    )
+    .bind(me)
+    .execute(pool)
+    .await?;
+    Ok(())
+}
