@@ -57,7 +57,7 @@ impl Topology {
     ) -> Result<(), QueueError> {
         declare_one(channel, &self.dead, dead_arguments()).await?;
         for queue in queues.iter().filter(|queue| **queue != self.dead) {
-            declare_one(channel, queue, self.arguments()).await?;
+            declare_one(channel, queue, self.arguments(queue)).await?;
         }
         Ok(())
     }
@@ -98,7 +98,7 @@ impl Topology {
 
     /// Replicated, and dead-lettering at least once, which needs `reject-publish`: the default
     /// drops the oldest message silently.
-    fn arguments(&self) -> FieldTable {
+    fn arguments(&self, queue: &str) -> FieldTable {
         let mut table = FieldTable::default();
         insert(&mut table, "x-queue-type", "quorum");
         insert(&mut table, "x-overflow", "reject-publish");
@@ -109,8 +109,17 @@ impl Topology {
             "x-delivery-limit".into(),
             AMQPValue::LongLongInt(DELIVERY_LIMIT),
         );
+        if has_one_owner(queue) {
+            table.insert("x-single-active-consumer".into(), AMQPValue::Boolean(true));
+        }
         table
     }
+}
+
+/// Whether a queue is one of a delivery shard's, which have one owner by lease. That the broker
+/// gives messages to one consumer only is the second belt (design section 6).
+fn has_one_owner(queue: &str) -> bool {
+    queue.split('.').rev().nth(2) == Some("deliver")
 }
 
 fn dead_arguments() -> FieldTable {

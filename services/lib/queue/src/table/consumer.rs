@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::settle::{Hand, Settler};
-use super::{POLL, Subscription, TableQueue, bounded, sql};
+use super::{FALLBACK, Subscription, TableQueue, bounded, sql};
 use crate::{Consumer, Delivered, envelope};
 
 /// Messages per claim. Small enough that two consumers share a short queue, large enough that
@@ -104,7 +104,7 @@ impl Claimer {
                 tokio::select! {
                     () = stop.cancelled() => return,
                     () = self.subscription.wake.notified() => {}
-                    () = tokio::time::sleep(POLL) => {}
+                    () = tokio::time::sleep(FALLBACK) => {}
                 }
             }
         }

@@ -9,6 +9,7 @@ mod consumer;
 mod settle;
 mod sql;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
@@ -24,10 +25,13 @@ use crate::{Consumer, Outgoing, Queue, QueueError, QueueStats, envelope};
 /// which every handler absorbs. Renewed every third of it.
 pub const VISIBILITY: Duration = Duration::from_secs(30);
 
-/// How often an idle consumer looks for what other processes published or for returned messages
-/// whose delay ended. One indexed probe per queue: about 5 us each, so 100 queues cost 0.1 % of
-/// a core. What the same process publishes wakes consumers at once.
+/// How often a process looks for what others published or for returned messages whose delay
+/// ended, for all its consumers together. One indexed probe per queue: about 5 us each, so 100
+/// queues cost 0.1 % of a core. What the same process publishes wakes consumers at once.
 pub(crate) const POLL: Duration = Duration::from_millis(500);
+
+/// How often a consumer looks by itself, in case that a wake-up was lost.
+pub(crate) const FALLBACK: Duration = Duration::from_secs(10);
 
 /// The longest that a statement of the queue may take, pool wait included; then the caller is
 /// told that the queue is not reachable.
@@ -116,6 +120,9 @@ impl Queue for TableQueue {
         prefetch: u16,
     ) -> Result<Box<dyn Consumer>, QueueError> {
         let wake = self.subscribers.add(queues);
+        if !self.subscribers.is_polled.swap(true, Ordering::AcqRel) {
+            tokio::spawn(poll(self.pool.clone(), Arc::downgrade(&self.subscribers)));
+        }
         Ok(Box::new(consumer::start(self, queues, prefetch, wake)))
     }
 
@@ -139,7 +146,36 @@ pub(crate) async fn bounded<T>(
 
 /// The consumers of this process, by queue.
 #[derive(Default)]
-struct Subscribers(Mutex<Vec<Weak<Subscription>>>);
+struct Subscribers {
+    all: Mutex<Vec<Weak<Subscription>>>,
+    /// Whether somebody looks for what other processes published.
+    is_polled: AtomicBool,
+}
+
+/// Looks for messages of other processes, for all consumers of this one in one statement, and
+/// wakes those that have some. Ends with the last consumer.
+async fn poll(pool: PgPool, subscribers: Weak<Subscribers>) {
+    loop {
+        tokio::time::sleep(POLL).await;
+        let Some(subscribers) = subscribers.upgrade() else {
+            return;
+        };
+        let queues = subscribers.queues();
+        if queues.is_empty() {
+            subscribers.is_polled.store(false, Ordering::Release);
+            // Who came in between found the flag set.
+            if subscribers.queues().is_empty() || subscribers.is_polled.swap(true, Ordering::AcqRel)
+            {
+                return;
+            }
+            continue;
+        }
+        match bounded(sql::with_messages(&pool, &queues)).await {
+            Ok(found) => found.iter().for_each(|queue| subscribers.wake(queue)),
+            Err(error) => tracing::debug!(%error, "the queue cannot be looked at; trying again"),
+        }
+    }
+}
 
 /// One consumer's wish to be woken.
 struct Subscription {
@@ -153,14 +189,27 @@ impl Subscribers {
             queues: queues.to_vec(),
             wake: Notify::new(),
         });
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
         all.retain(|one| one.strong_count() > 0);
         all.push(Arc::downgrade(&subscription));
         subscription
     }
 
+    /// The queues that somebody takes from.
+    fn queues(&self) -> Vec<String> {
+        let all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut queues: Vec<String> = all
+            .iter()
+            .filter_map(Weak::upgrade)
+            .flat_map(|subscription| subscription.queues.clone())
+            .collect();
+        queues.sort_unstable();
+        queues.dedup();
+        queues
+    }
+
     fn wake(&self, queue: &str) {
-        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
         for subscription in all.iter().filter_map(Weak::upgrade) {
             if subscription.queues.iter().any(|name| name == queue) {
                 // Kept for the next wait when the consumer is busy just now.

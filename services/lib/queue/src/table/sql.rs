@@ -72,6 +72,21 @@ pub(super) async fn claim(
     .await
 }
 
+/// Which of the queues have a message that can be taken: one probe of an index each.
+pub(super) async fn with_messages(
+    pool: &PgPool,
+    queues: &[String],
+) -> Result<Vec<String>, sqlx::Error> {
+    sqlx::query_scalar(
+        "select wanted.queue from unnest($1::text[]) as wanted (queue)
+         where exists (select 1 from queue_messages
+                       where queue = wanted.queue and visible_at <= now())",
+    )
+    .bind(queues)
+    .fetch_all(pool)
+    .await
+}
+
 /// Keeps messages in hand invisible.
 pub(super) async fn extend(
     pool: &PgPool,
