@@ -35,7 +35,11 @@ impl Engine {
                 }
                 continue;
             };
-            let is_new = !self.in_hand.contains_key(pair);
+            let is_stale = self
+                .settled
+                .get(pair)
+                .is_some_and(|at| reading.read_at <= *at);
+            let is_new = !is_stale && !self.in_hand.contains_key(pair);
             let is_wanted = match batch.shard {
                 // The rows of a message that was published before the number of shards changed
                 // have another one since.
@@ -240,7 +244,9 @@ impl Engine {
             let outcome = if for_host {
                 backlog("behind")
             } else {
-                behind(Duration::from_mins(1))
+                // What goes first may end before this is written down: looked at again soon,
+                // and from then on when the database says so.
+                behind(Duration::from_secs(5))
             };
             self.leave(item, outcome);
         }

@@ -254,8 +254,10 @@ impl Engine {
     pub(super) fn written(&mut self, written: Written) {
         self.is_writing = false;
         let mut touched: Vec<Arc<str>> = Vec::new();
+        let now = Instant::now();
         for record in written.records {
             let (item, outcome) = (record.item, record.outcome);
+            self.settled.insert(item.pair(), now);
             self.let_go(&item);
             if record.scheduled {
                 self.release_key(&item, written.durable && outcome.fate.is_end());

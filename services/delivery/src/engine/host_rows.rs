@@ -6,12 +6,14 @@ use sqlx::PgPool;
 use tidegate_store::StoreError;
 use time::{Date, OffsetDateTime};
 
+use super::dead_follows::{Post, withdraw};
 use super::recorder::HostNote;
 
 /// Writes what was learnt about hosts.
 pub(super) async fn note(
     pool: &PgPool,
     now: OffsetDateTime,
+    post: &Post,
     notes: &[HostNote],
 ) -> Result<(), StoreError> {
     let (plain, special): (Vec<&HostNote>, Vec<&HostNote>) = notes
@@ -41,7 +43,7 @@ pub(super) async fn note(
             .await?;
         match standing.map(|standing| standing.state) {
             Some("failing") => wait_for_host(pool, &note.host).await?,
-            Some("unavailable") => give_up(pool, &note.host, now).await?,
+            Some("unavailable") => give_up(pool, post, &note.host, now).await?,
             _ => {}
         }
     }
@@ -152,24 +154,35 @@ async fn wait_for_host(pool: &PgPool, host: &str) -> Result<(), StoreError> {
 const GIVE_UP: i64 = 5_000;
 
 /// What waits for an unavailable host becomes dead letters.
-async fn give_up(pool: &PgPool, host: &str, now: OffsetDateTime) -> Result<(), StoreError> {
+async fn give_up(
+    pool: &PgPool,
+    post: &Post,
+    host: &str,
+    now: OffsetDateTime,
+) -> Result<(), StoreError> {
     loop {
-        let rows = sqlx::query(
+        let mut transaction = pool.begin().await?;
+        let dead: Vec<i64> = sqlx::query_scalar(
             "with doomed as materialized (
                  select activity_id, inbox_id from deliveries
                  where host = $1 and state = 'parked' limit $2)
              update deliveries d
              set state = 'dead', reason = 'unavailable', not_before = null, updated_at = $3
              from doomed
-             where d.activity_id = doomed.activity_id and d.inbox_id = doomed.inbox_id",
+             where d.activity_id = doomed.activity_id and d.inbox_id = doomed.inbox_id
+             returning d.activity_id",
         )
         .bind(host)
         .bind(GIVE_UP)
         .bind(now)
-        .execute(pool)
-        .await?
-        .rows_affected();
-        if (rows as i64) < GIVE_UP {
+        .fetch_all(&mut *transaction)
+        .await?;
+        let told = withdraw(&mut transaction, post, &dead).await?;
+        transaction.commit().await?;
+        if told {
+            post.outbox.wake();
+        }
+        if (dead.len() as i64) < GIVE_UP {
             break;
         }
     }

@@ -12,7 +12,7 @@ use super::event::Event;
 use super::finish::SLOW_AFTER;
 use super::hosts::State;
 use super::item::{Batch, Origin};
-use super::reading::read;
+use super::reading::{VALID, read};
 use super::{Context, Engine, backlog, host_rows};
 use crate::metrics::{HOSTS_KNOWN, IN_MEMORY, WINDOWS};
 
@@ -98,6 +98,8 @@ impl Engine {
                 self.drain(&host);
             }
             self.forget_idle();
+            // A reading is not acted on for longer than it is valid.
+            self.settled.retain(|_, at| at.elapsed() < VALID * 2);
             HOSTS_KNOWN.set(self.hosts.len() as i64);
             IN_MEMORY.set(self.in_hand.len() as i64);
             WINDOWS.set(self.scheduler.windows() as i64);

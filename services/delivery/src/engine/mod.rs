@@ -8,6 +8,7 @@
 mod activities;
 mod admit;
 mod backlog;
+mod dead_follows;
 mod event;
 mod finish;
 mod host_rows;
@@ -68,6 +69,7 @@ pub(crate) struct Context {
     leases: Leases,
     way_out: WayOut,
     watermarks: Watermarks,
+    post: dead_follows::Post,
     options: Arc<DeliveryOptions>,
     reads: Arc<Semaphore>,
     events: mpsc::Sender<Event>,
@@ -97,6 +99,8 @@ struct Engine {
     shards: Shards,
     /// Rows in hand and whose host they are, from admission to the note of their outcome.
     in_hand: HashMap<(i64, i64), Arc<str>>,
+    /// Rows whose outcome was just written: what was read before that must not bring them back.
+    settled: HashMap<(i64, i64), Instant>,
     flights: HashMap<u64, Flight>,
     next_flight: u64,
     /// Outcomes, notes and marks that wait for the writer.
@@ -133,6 +137,10 @@ pub(crate) async fn run(delivery: &Delivery, stop: &Stop) -> anyhow::Result<()> 
         leases: leases.clone(),
         way_out: delivery.way_out.clone(),
         watermarks: delivery.watermarks.clone(),
+        post: dead_follows::Post {
+            outbox: deps.outbox.clone(),
+            queues: deps.queues.clone(),
+        },
         reads: Arc::new(Semaphore::new(READS)),
         options,
         events,
@@ -158,6 +166,7 @@ impl Engine {
             hosts: Hosts::default(),
             shards: Shards::default(),
             in_hand: HashMap::new(),
+            settled: HashMap::new(),
             flights: HashMap::new(),
             next_flight: 0,
             round: Round::default(),
@@ -284,7 +293,8 @@ impl Engine {
         self.is_writing = true;
         let context = self.context.clone();
         self.tasks.spawn(async move {
-            let written = recorder::write(&context.pool, &context.clock, round).await;
+            let written =
+                recorder::write(&context.pool, &context.clock, &context.post, round).await;
             context.tell(Event::Written(written)).await;
         });
     }

@@ -4,11 +4,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 use tidegate_model::Clock;
 use tidegate_store::StoreError;
 use time::{Date, OffsetDateTime};
 
+use super::dead_follows::{Post, withdraw};
 use super::item::Item;
 use super::judge::{Fate, Outcome};
 
@@ -86,13 +87,13 @@ pub(crate) struct Written {
 }
 
 /// Writes a round down; tries again while the database is away.
-pub(crate) async fn write(pool: &PgPool, clock: &Clock, mut round: Round) -> Written {
+pub(crate) async fn write(pool: &PgPool, clock: &Clock, post: &Post, mut round: Round) -> Written {
     // Always in the same order, so that two processes do not lock each other out.
     round.records.sort_by_key(|record| record.item.pair());
     let mut pause = PAUSE.0;
     let mut tries = 0;
     loop {
-        match once(pool, clock.now(), &round).await {
+        match once(pool, clock.now(), post, &round).await {
             Ok((released, cleared)) => {
                 return Written {
                     records: round.records,
@@ -121,14 +122,15 @@ pub(crate) async fn write(pool: &PgPool, clock: &Clock, mut round: Round) -> Wri
 async fn once(
     pool: &PgPool,
     now: OffsetDateTime,
+    post: &Post,
     round: &Round,
 ) -> Result<(i64, Vec<(Arc<str>, u64)>), StoreError> {
     let mut released = 0;
     if !round.records.is_empty() {
-        released = outcomes(pool, now, &round.records).await?;
+        released = outcomes(pool, now, post, &round.records).await?;
     }
     if !round.hosts.is_empty() {
-        super::host_rows::note(pool, now, &round.hosts).await?;
+        super::host_rows::note(pool, now, post, &round.hosts).await?;
     }
     let mut cleared = Vec::new();
     if !round.clear.is_empty() {
@@ -152,6 +154,31 @@ async fn once(
 /// Writes all outcomes; returns how many waiting rows were released.
 async fn outcomes(
     pool: &PgPool,
+    now: OffsetDateTime,
+    post: &Post,
+    records: &[Record],
+) -> Result<i64, StoreError> {
+    let dead: Vec<i64> = records
+        .iter()
+        .filter(|record| matches!(record.outcome.fate, Fate::Dead { .. }))
+        .map(|record| record.item.activity_id)
+        .collect();
+    if dead.is_empty() {
+        let mut connection = pool.acquire().await?;
+        return outcomes_in(&mut connection, now, records).await;
+    }
+    let mut transaction = pool.begin().await?;
+    let released = outcomes_in(&mut transaction, now, records).await?;
+    let told = withdraw(&mut transaction, post, &dead).await?;
+    transaction.commit().await?;
+    if told {
+        post.outbox.wake();
+    }
+    Ok(released)
+}
+
+async fn outcomes_in(
+    connection: &mut PgConnection,
     now: OffsetDateTime,
     records: &[Record],
 ) -> Result<i64, StoreError> {
@@ -190,7 +217,7 @@ async fn outcomes(
         .bind(activities.first())
         .bind(activities.last())
         .bind(now)
-        .fetch_one(pool)
+        .fetch_one(connection)
         .await?;
     Ok(released)
 }

@@ -6,6 +6,7 @@
 //! else is fetched from where it lives. Fetches come first, the transaction after.
 
 mod context;
+mod hint;
 mod post;
 mod profile;
 mod reaction;
@@ -131,6 +132,9 @@ pub(crate) async fn take(deps: &FanoutDeps, actor: &Account, body: &[u8]) -> Tak
     );
     if actor.suspended_at.is_some() && !takes_back {
         return (kind, Err(Halt::Refused("the actor is suspended")));
+    }
+    if let Ok(host) = tidegate_model::host_of(&actor.inbox_url) {
+        hint::heard_from(&deps.pool, &host).await;
     }
     let it = Inbound {
         deps,

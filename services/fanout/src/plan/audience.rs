@@ -116,6 +116,8 @@ async fn earlier_recipients(deps: &FanoutDeps, activity: &Activity) -> Result<Ve
 struct Inbox {
     id: i64,
     host: String,
+    /// The host failed for seven days (design section 6).
+    is_unavailable: bool,
 }
 
 /// One batch in one short statement. Does nothing once the activity is closed.
@@ -123,16 +125,23 @@ async fn insert(deps: &FanoutDeps, activity: &Activity, ids: &[i64]) -> Result<u
     if ids.is_empty() {
         return Ok(0);
     }
-    let inboxes: Vec<Inbox> =
-        sqlx::query_as("select id, host from inboxes where id = any($1) order by id")
-            .bind(ids)
-            .fetch_all(&deps.pool)
-            .await?;
+    let inboxes: Vec<Inbox> = sqlx::query_as(
+        "select i.id, i.host, coalesce(h.state = 'unavailable', false) as is_unavailable
+             from inboxes i left join hosts h on h.host = i.host
+             where i.id = any($1) order by i.id",
+    )
+    .bind(ids)
+    .fetch_all(&deps.pool)
+    .await?;
     let barred = barred(deps, activity, ids).await?;
+    let always = is_always_planned(deps, activity).await?;
     let our_host = host_of(deps.instance.base()).unwrap_or_default();
     let (mut inbox_ids, mut hosts, mut shards) = (Vec::new(), Vec::new(), Vec::new());
     for inbox in inboxes {
         if inbox.host == our_host || barred.contains(&inbox.id) {
+            continue;
+        }
+        if inbox.is_unavailable && !always {
             continue;
         }
         shards.push(shard_of(&inbox.host, deps.queues.shards()) as i32);
@@ -158,6 +167,26 @@ async fn insert(deps: &FanoutDeps, activity: &Activity, ids: &[i64]) -> Result<u
     .execute(&deps.pool)
     .await?
     .rows_affected())
+}
+
+/// Whether it goes to unavailable hosts too: somebody waits for the answer, and the attempt
+/// tells whether the host is back (design section 6).
+async fn is_always_planned(deps: &FanoutDeps, activity: &Activity) -> Result<bool, Trouble> {
+    if matches!(
+        activity.kind.as_str(),
+        "Follow" | "Accept" | "Reject" | "Undo" | "Block"
+    ) {
+        return Ok(true);
+    }
+    let Some(status_id) = activity.status_id else {
+        return Ok(false);
+    };
+    Ok(sqlx::query_scalar(
+        "select exists (select 1 from statuses where id = $1 and visibility = 'direct')",
+    )
+    .bind(status_id)
+    .fetch_one(&deps.pool)
+    .await?)
 }
 
 /// Those of the inboxes that belong to one account alone which is suspended or on either side of

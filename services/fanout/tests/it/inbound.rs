@@ -419,3 +419,32 @@ async fn a_shared_and_a_personal_inbox_do_not_matter_to_who_is_known() {
             .expect("reads");
     assert_eq!(inbox, format!("{BOB}/inbox"));
 }
+
+#[tokio::test]
+async fn a_failing_host_that_writes_to_us_is_tried_at_most_once_an_hour() {
+    let world = World::start().await;
+    let (_, bob) = friends(&world).await;
+    let failing = "insert into hosts (host, state, next_probe_at, hinted_at)
+                   values ('p.test', 'failing', now() + interval '6 hours', $1)
+                   on conflict (host) do update
+                       set next_probe_at = excluded.next_probe_at, hinted_at = excluded.hinted_at";
+    let due = "select count(*) from hosts where next_probe_at <= now() and state = 'failing'";
+    sqlx::query(failing)
+        .bind(None::<time::OffsetDateTime>)
+        .execute(&world.deps.pool)
+        .await
+        .expect("a host");
+    world.receive(bob.id, &create(&note(BOB, "1", &[]))).await;
+    assert_eq!(world.count(due).await, 1, "still failing, but tried now");
+    let hinted: Option<time::OffsetDateTime> = sqlx::query_scalar("select hinted_at from hosts")
+        .fetch_one(&world.deps.pool)
+        .await
+        .expect("reads");
+    sqlx::query(failing)
+        .bind(hinted)
+        .execute(&world.deps.pool)
+        .await
+        .expect("a host");
+    world.receive(bob.id, &create(&note(BOB, "2", &[]))).await;
+    assert_eq!(world.count(due).await, 0, "not twice within an hour");
+}

@@ -240,3 +240,26 @@ async fn a_crash_between_closing_and_publishing_is_made_up_for() {
     assert_eq!(planned_count(&world, create).await, Some(1));
     assert_eq!(world.count("select count(*) from deliveries").await, 1);
 }
+
+#[tokio::test]
+async fn unavailable_hosts_get_no_new_public_work_but_what_somebody_waits_for() {
+    let world = World::start().await;
+    let ada = world.local(100, "ada").await;
+    for host in ["gone.test", "here.test"] {
+        let follower = world.remote("bob", host).await;
+        world.follow(&follower, &ada).await;
+    }
+    sqlx::query("insert into hosts (host, state) values ('gone.test', 'unavailable')")
+        .execute(&world.deps.pool)
+        .await
+        .expect("a host");
+    let post = world.post(5_001, &ada, Visibility::Public, &[]).await;
+    let public = world.enqueue("Create", &post, followers_of(ada.id)).await;
+    let direct = world.post(5_002, &ada, Visibility::Direct, &[]).await;
+    let direct = world.enqueue("Create", &direct, followers_of(ada.id)).await;
+    world.settled().await;
+    let of = |urls: BTreeSet<String>| urls.iter().any(|url| url.contains("gone.test"));
+    assert!(!of(urls(&world, public).await));
+    assert!(of(urls(&world, direct).await));
+    assert_eq!(planned_count(&world, public).await, Some(1));
+}

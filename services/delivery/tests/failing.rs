@@ -1,0 +1,394 @@
+//! Hosts that fail: backed off as a whole, tried with probes, drained in order when they are
+//! back, given up after seven days (design section 6).
+
+mod common;
+
+use std::time::Duration;
+
+use common::{PATIENCE, Plan, Rig};
+use tidegate_loadtest::{Fault, HostBehaviour, Script};
+use tidegate_model::ManualClock;
+use tidegate_testkit::BreakableProxy;
+use time::OffsetDateTime;
+use tokio::time::Instant;
+
+const INBOX: &str = "http://a.flaky.test/inbox";
+const HOST: &str = "a.flaky.test";
+
+/// A host behind a proxy that can be cut.
+async fn flaky(rig: &mut Rig) -> BreakableProxy {
+    let proxy = BreakableProxy::start(rig.sim.address().to_string()).await;
+    rig.options
+        .egress
+        .host_map
+        .push(("flaky.test".to_owned(), proxy.address));
+    rig.sim.add_host(HOST, HostBehaviour::default());
+    rig.sim.add_actor(HOST, "bob", true);
+    proxy
+}
+
+/// A host on whose port nobody listens.
+async fn nobody(rig: &mut Rig) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let map = ("flaky.test".to_owned(), address);
+    rig.options.egress.host_map.push(map);
+}
+
+async fn number(rig: &Rig, question: &'static str) -> i64 {
+    sqlx::query_scalar(question)
+        .fetch_one(rig.pool())
+        .await
+        .expect("a number")
+}
+
+async fn until(rig: &Rig, question: &'static str, wanted: i64) {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let found = number(rig, question).await;
+        if found == wanted {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{question}: {found}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+const FAILING: &str = "select count(*) from hosts where state = 'failing'";
+const WAITING: &str = "select count(*) from deliveries where state = 'parked' and reason = 'host'";
+const DELIVERED: &str = "select count(*) from deliveries where state = 'delivered'";
+
+#[tokio::test]
+async fn a_failing_host_waits_as_a_whole_and_is_drained_in_order() {
+    let mut rig = Rig::new().await;
+    rig.options.probe_first = Duration::from_secs(1);
+    let proxy = flaky(&mut rig).await;
+    proxy.cut();
+    rig.start();
+    for n in 0..20 {
+        let key = format!("status:{n}");
+        for (seq, kind) in [(1, "Create"), (2, "Update"), (3, "Update")] {
+            rig.send(&Plan::new(kind, &key, seq, &[INBOX])).await;
+        }
+    }
+    until(&rig, FAILING, 1).await;
+    until(&rig, WAITING, 60).await;
+    let attempts = number(&rig, "select sum(attempts)::bigint from deliveries").await;
+    assert!(attempts <= 12, "{attempts} attempts at a dead host");
+    until(&rig, "select count(*) from queue_messages", 0).await;
+    proxy.heal();
+    until(&rig, DELIVERED, 60).await;
+    let mut last = std::collections::HashMap::new();
+    for entry in rig.sim.ledger().received(|entry| entry.effect) {
+        let activity = entry.activity.as_ref().expect("an activity");
+        let (key, seq) = activity.id.rsplit_once('-').expect("key and seq");
+        let seq: i64 = seq.parse().expect("a number");
+        let before = last.insert(key.to_owned(), seq).unwrap_or(0);
+        assert!(before < seq, "{key}: {seq} after {before}");
+    }
+    until(&rig, "select count(*) from hosts where backlog", 0).await;
+}
+
+#[tokio::test]
+async fn a_refused_connection_counts_at_once() {
+    let mut rig = Rig::new().await;
+    rig.options.probe_first = Duration::from_hours(1);
+    nobody(&mut rig).await;
+    rig.start();
+    let first = rig.send(&Plan::new("Create", "k1", 1, &[INBOX])).await;
+    let row = rig.until(first, INBOX, "parked").await;
+    assert_eq!((row.reason.as_deref(), row.attempts), (Some("host"), 1));
+    let second = rig.send(&Plan::new("Create", "k2", 1, &[INBOX])).await;
+    let row = rig.until(second, INBOX, "parked").await;
+    assert_eq!((row.reason.as_deref(), row.attempts), (Some("host"), 0));
+    rig.until_queue_is_empty().await;
+}
+
+#[tokio::test]
+async fn probes_take_turns_and_are_no_more_than_the_schedule_says() {
+    let mut rig = Rig::new().await;
+    rig.options.probe_first = Duration::from_millis(200);
+    nobody(&mut rig).await;
+    rig.start();
+    for n in 0..10 {
+        rig.send(&Plan::new("Create", &format!("k{n}"), 1, &[INBOX]))
+            .await;
+    }
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    let attempts = number(&rig, "select sum(attempts)::bigint from deliveries").await;
+    // 0.2 + 0.4 + 0.8 + 1.6 s, less a fifth, and what was under way when the first failed.
+    assert!((3..=8).contains(&attempts), "{attempts}");
+    let most = number(&rig, "select max(attempts)::bigint from deliveries").await;
+    assert!(most < attempts, "never the same twice in a row");
+    let own = number(&rig, "select sum(own_failures)::bigint from deliveries").await;
+    assert_eq!(own, 0, "a failing host is no failure of the activity");
+}
+
+/// Brings the next probe forward, as an operator does.
+async fn probe_now(rig: &Rig) {
+    sqlx::query("update hosts set next_probe_at = now(), steered_at = now()")
+        .execute(rig.pool())
+        .await
+        .expect("steered");
+}
+
+#[tokio::test]
+async fn a_pair_that_was_never_sent_is_cancelled_whole() {
+    let mut rig = Rig::new().await;
+    rig.options.probe_first = Duration::from_hours(1);
+    nobody(&mut rig).await;
+    rig.start();
+    let other = rig.send(&Plan::new("Create", "other", 1, &[INBOX])).await;
+    rig.until(other, INBOX, "parked").await;
+    let create = rig
+        .send(&Plan::new("Create", "status:1", 1, &[INBOX]))
+        .await;
+    let delete = rig
+        .send(&Plan::new("Delete", "status:1", 2, &[INBOX]))
+        .await;
+    rig.until(create, INBOX, "parked").await;
+    rig.until(delete, INBOX, "parked").await;
+    probe_now(&rig).await;
+    let row = rig.until(delete, INBOX, "cancelled").await;
+    assert_eq!(row.reason.as_deref(), Some("pair"));
+    let row = rig.until(create, INBOX, "cancelled").await;
+    assert_eq!(row.reason.as_deref(), Some("withdrawn"));
+    assert_eq!(rig.row(other, INBOX).await.state, "parked");
+}
+
+#[tokio::test]
+async fn of_a_pair_that_may_have_arrived_the_second_is_sent() {
+    let mut rig = Rig::new().await;
+    let proxy = flaky(&mut rig).await;
+    // The host takes the request, and nobody learns of it.
+    proxy.cut();
+    rig.start();
+    let create = rig
+        .send(&Plan::new("Create", "status:1", 1, &[INBOX]))
+        .await;
+    rig.until(create, INBOX, "parked").await;
+    for n in 0..6 {
+        rig.send(&Plan::new("Create", &format!("k{n}"), 1, &[INBOX]))
+            .await;
+    }
+    until(&rig, FAILING, 1).await;
+    let touched = number(&rig, "select count(*) from deliveries where touched").await;
+    assert!(touched > 0, "the connection was open");
+    let delete = rig
+        .send(&Plan::new("Delete", "status:1", 2, &[INBOX]))
+        .await;
+    rig.until(delete, INBOX, "parked").await;
+    proxy.heal();
+    rig.until(delete, INBOX, "delivered").await;
+    let row = rig.row(create, INBOX).await;
+    let is_sent_or_withdrawn = row.state == "delivered" || row.state == "cancelled";
+    assert!(is_sent_or_withdrawn, "{row:?}");
+}
+
+#[tokio::test]
+async fn a_host_that_fails_on_seven_days_is_unavailable_until_it_answers_a_get() {
+    let mut rig = Rig::new().await;
+    let hands = ManualClock::at(OffsetDateTime::now_utc());
+    rig.deps.clock = hands.clock();
+    rig.options.retry_ladder = vec![Duration::from_secs(10); 50];
+    rig.options.probe_first = Duration::from_mins(1);
+    let proxy = flaky(&mut rig).await;
+    proxy.cut();
+    rig.start();
+    for n in 0..8 {
+        rig.send(&Plan::new("Create", &format!("k{n}"), 1, &[INBOX]))
+            .await;
+    }
+    let deadline = Instant::now() + PATIENCE;
+    while number(&rig, FAILING).await == 0 {
+        assert!(Instant::now() < deadline, "the host is not failing");
+        hands.advance(time::Duration::seconds(5));
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    for day in 1..7 {
+        hands.advance(time::Duration::hours(25));
+        let days = format!("{day} days");
+        let deadline = Instant::now() + PATIENCE;
+        while number(
+            &rig,
+            "select max(cardinality(failed_days))::bigint from hosts",
+        )
+        .await
+            < day
+        {
+            assert!(Instant::now() < deadline, "{days} do not count");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+    assert_eq!(number(&rig, FAILING).await, 1, "six days are not seven");
+    hands.advance(time::Duration::hours(25));
+    let unavailable = "select count(*) from hosts where state = 'unavailable'";
+    until(&rig, unavailable, 1).await;
+    let dead = "select count(*) from deliveries where state = 'dead' and reason = 'unavailable'";
+    until(&rig, dead, 8).await;
+    // Nobody waits for a post; somebody waits for a follow.
+    let post = rig.send(&Plan::new("Create", "new", 1, &[INBOX])).await;
+    let row = rig.until(post, INBOX, "dead").await;
+    assert_eq!(
+        (row.reason.as_deref(), row.attempts),
+        (Some("unavailable"), 0)
+    );
+    let follow = rig
+        .send(&Plan::new("Follow", "relation:1:2", 1, &[INBOX]))
+        .await;
+    let row = rig.until(follow, INBOX, "parked").await;
+    assert!(row.attempts >= 1, "{row:?}");
+    proxy.heal();
+    hands.advance(time::Duration::hours(25));
+    until(&rig, "select count(*) from hosts where state = 'ok'", 1).await;
+}
+
+#[tokio::test]
+async fn when_most_hosts_fail_together_none_is_held_responsible() {
+    let mut rig = Rig::new().await;
+    rig.options.probe_first = Duration::from_millis(300);
+    let proxy = flaky(&mut rig).await;
+    let hosts: Vec<String> = (0..6).map(|n| format!("h{n}.flaky.test")).collect();
+    let mut inboxes = Vec::new();
+    for host in &hosts {
+        rig.sim.add_host(host, HostBehaviour::default());
+        rig.sim.add_actor(host, "bob", true);
+        inboxes.push(format!("http://{host}/inbox"));
+    }
+    let inboxes: Vec<&str> = inboxes.iter().map(String::as_str).collect();
+    rig.start();
+    rig.send(&Plan::new("Create", "before", 1, &inboxes)).await;
+    until(&rig, DELIVERED, 6).await;
+    proxy.cut();
+    for n in 0..8 {
+        rig.send(&Plan::new("Create", &format!("k{n}"), 1, &inboxes))
+            .await;
+    }
+    until(&rig, FAILING, 6).await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let days = "select coalesce(max(cardinality(failed_days)), 0)::bigint from hosts";
+    assert_eq!(number(&rig, days).await, 0, "no day counts");
+    let longest: f64 = sqlx::query_scalar("select max(probe_interval) from hosts")
+        .fetch_one(rig.pool())
+        .await
+        .expect("an interval");
+    assert!(longest <= 0.3, "{longest} s between probes");
+    proxy.heal();
+    until(&rig, DELIVERED, 6 + 6 * 8).await;
+}
+
+#[tokio::test]
+async fn when_several_hosts_refuse_our_signature_nothing_becomes_dead() {
+    let mut rig = Rig::new().await;
+    rig.options.retry_ladder = vec![Duration::from_millis(50); 3];
+    let mut inboxes = Vec::new();
+    for n in 0..3 {
+        let host = format!("h{n}.sim.test");
+        let refusing = Script::first(30, Fault::Status { code: 401 });
+        rig.sim.add_host(&host, HostBehaviour::inbox(refusing));
+        rig.sim.add_actor(&host, "bob", true);
+        inboxes.push(format!("http://{host}/inbox"));
+    }
+    let inboxes: Vec<&str> = inboxes.iter().map(String::as_str).collect();
+    rig.start();
+    let id = rig.send(&Plan::new("Create", "k", 1, &inboxes)).await;
+    for inbox in &inboxes {
+        let row = rig.until(id, inbox, "delivered").await;
+        assert!(
+            row.attempts > 5,
+            "more often than its ladder is long: {row:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_paused_host_gets_nothing_until_it_is_resumed() {
+    let mut rig = Rig::new().await;
+    let _proxy = flaky(&mut rig).await;
+    rig.start();
+    sqlx::query(
+        "insert into hosts (host, paused_at, steered_at) values ('a.flaky.test', now(), now())",
+    )
+    .execute(rig.pool())
+    .await
+    .expect("paused");
+    let id = rig.send(&Plan::new("Create", "k", 1, &[INBOX])).await;
+    let row = rig.until(id, INBOX, "parked").await;
+    assert_eq!((row.reason.as_deref(), row.attempts), (Some("paused"), 0));
+    sqlx::query("update hosts set paused_at = null, steered_at = now()")
+        .execute(rig.pool())
+        .await
+        .expect("resumed");
+    rig.until(id, INBOX, "delivered").await;
+}
+
+#[tokio::test]
+async fn a_pace_learnt_from_429_is_kept() {
+    let mut rig = Rig::new().await;
+    rig.options.retry_ladder = vec![Duration::from_secs(5); 3];
+    let limited = Script::first(
+        1,
+        Fault::TooManyRequests {
+            retry_after: "1".to_owned(),
+        },
+    );
+    rig.sim
+        .add_host("a.sim.test", HostBehaviour::inbox(limited));
+    rig.sim.add_actor("a.sim.test", "bob", true);
+    let inbox = "http://a.sim.test/inbox";
+    rig.start();
+    let first = rig.send(&Plan::new("Create", "k", 1, &[inbox])).await;
+    rig.until(first, inbox, "delivered").await;
+    let rate = "select count(*) from hosts where rate > 0 and rate_until > now()";
+    until(&rig, rate, 1).await;
+    let row = rig.row(first, inbox).await;
+    assert_eq!(row.attempts, 2, "{row:?}");
+}
+
+#[tokio::test]
+async fn a_follow_that_dies_is_withdrawn_and_the_user_is_told() {
+    let rig = Rig::running().await;
+    let refusing = Script::always(Fault::Status { code: 403 });
+    rig.sim
+        .add_host("a.sim.test", HostBehaviour::inbox(refusing));
+    rig.sim.add_actor("a.sim.test", "bob", true);
+    let bob: i64 = sqlx::query_scalar(
+        "insert into accounts (username, domain, uri, url, inbox_url, key_id, public_key_pem)
+         values ('bob', 'a.sim.test', 'http://a.sim.test/users/bob', '', 'x', 'k', '')
+         returning id",
+    )
+    .fetch_one(rig.pool())
+    .await
+    .expect("an account");
+    sqlx::query(
+        "insert into users (account_id, email, password_hash, confirmed_at)
+         values ($1, 'ada@example.org', '', now())",
+    )
+    .bind(rig.author)
+    .execute(rig.pool())
+    .await
+    .expect("a user");
+    sqlx::query(
+        "insert into follows (account_id, target_id, uri, state)
+         values ($1, $2, 'http://us.test/activities/relation:1:2-1', 'pending')",
+    )
+    .bind(rig.author)
+    .bind(bob)
+    .execute(rig.pool())
+    .await
+    .expect("a request");
+    let inbox = "http://a.sim.test/inbox";
+    let id = rig
+        .send(&Plan::new("Follow", "relation:1:2", 1, &[inbox]))
+        .await;
+    rig.until(id, inbox, "dead").await;
+    assert_eq!(number(&rig, "select count(*) from follows").await, 0);
+    let mail: String = sqlx::query_scalar("select payload::text from outbox")
+        .fetch_one(rig.pool())
+        .await
+        .expect("a mail");
+    assert!(mail.contains("ada@example.org"), "{mail}");
+    assert!(mail.contains("@bob@a.sim.test"), "{mail}");
+}
