@@ -28,6 +28,7 @@ use tidegate_telemetry::Stop;
 use tidegate_timeline::Timelines;
 use tokio::task::JoinSet;
 
+pub use inbound::HeardFrom;
 pub use mail::MailError;
 pub use options::{Concurrency, FanoutOptions, MailOptions, MailRoute, RebuildOptions};
 pub use rebuild::{TimelinesService, timelines_server};
@@ -53,6 +54,8 @@ pub struct FanoutDeps {
     pub instance: Instance,
     /// The time.
     pub clock: Clock,
+    /// Whom this process heard from lately; starts empty.
+    pub heard_from: HeardFrom,
 }
 
 /// What every handler gets.

@@ -53,6 +53,12 @@ pub(crate) static INBOUND: LazyLock<IntCounterVec> = counter!(
     ["type", "outcome"]
 );
 
+/// Documents that speak for somebody else: normally none, and worth an alarm (attacks A8, A9).
+pub(crate) static IMPERSONATIONS: LazyLock<IntCounter> = counter!(
+    "tidegate_fanout_impersonations_total",
+    "Fetched documents that claim another server's id, key or handle; nothing of them is kept."
+);
+
 /// Requests whose key was not known.
 pub(crate) static UNVERIFIED: LazyLock<IntCounterVec> = counter!(
     "tidegate_fanout_unverified_total",

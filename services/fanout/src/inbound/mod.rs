@@ -23,6 +23,7 @@ use tidegate_store::accounts::{self, Account};
 use time::OffsetDateTime;
 
 pub(crate) use context::{Halt, Outcome};
+pub use hint::HeardFrom;
 pub(crate) use resolve::{believed, halt, store_actor};
 
 use crate::FanoutDeps;
@@ -134,7 +135,7 @@ pub(crate) async fn take(deps: &FanoutDeps, actor: &Account, body: &[u8]) -> Tak
         return (kind, Err(Halt::Refused("the actor is suspended")));
     }
     if let Ok(host) = tidegate_model::host_of(&actor.inbox_url) {
-        hint::heard_from(&deps.pool, &host).await;
+        deps.heard_from.note(&deps.pool, &host).await;
     }
     let it = Inbound {
         deps,

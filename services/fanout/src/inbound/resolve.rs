@@ -14,6 +14,7 @@ use tonic::{Code, Request, Status};
 
 use super::context::Halt;
 use crate::FanoutDeps;
+use crate::metrics::IMPERSONATIONS;
 use crate::trouble::Trouble;
 
 /// Fetches per activity: more than any honest post mentions strangers, few enough that an
@@ -25,6 +26,9 @@ const FETCH_LIMIT: Duration = Duration::from_secs(15);
 
 /// For all fetches of one activity: half of what the queue waits for.
 const TOTAL_LIMIT: Duration = Duration::from_mins(1);
+
+/// Classes of the delivery role for documents that speak for somebody else.
+const FORGERIES: [&str; 3] = ["wrong_id", "wrong_owner", "wrong_subject"];
 
 /// The budget of one activity.
 pub(super) struct Resolver<'a> {
@@ -115,6 +119,7 @@ pub(crate) fn believed(object: &FetchedObject, asked: &str) -> Result<Document, 
         .id()
         .ok_or(Halt::Refused("the document has no id"))?;
     if id != object.final_url || !same_origin(id, asked) {
+        IMPERSONATIONS.inc();
         return Err(Halt::Refused("the document speaks for another URL"));
     }
     Ok(document)
@@ -131,6 +136,10 @@ pub(crate) fn halt(status: &Status) -> Halt {
         let message = status.message();
         return Trouble::Away(format!("the delivery role is not reachable: {message}")).into();
     }
+    let class = status.metadata().get(EGRESS_CLASS);
+    if class.is_some_and(|class| FORGERIES.iter().any(|forgery| class == forgery)) {
+        IMPERSONATIONS.inc();
+    }
     match status.code() {
         Code::NotFound => Halt::Refused("it is not there"),
         Code::InvalidArgument | Code::PermissionDenied | Code::FailedPrecondition => {
@@ -146,6 +155,7 @@ pub(crate) async fn store_actor(deps: &FanoutDeps, actor: &RemoteActor) -> Resul
     let account = match accounts::upsert_remote(&mut transaction, actor).await {
         Ok(account) => account,
         Err(StoreError::Conflict(_)) => {
+            IMPERSONATIONS.inc();
             return Err(Halt::Refused("its handle or id belongs to somebody else"));
         }
         Err(error) => return Err(error.into()),

@@ -127,6 +127,35 @@ async fn a_wrong_signature_or_a_lying_key_leaves_nothing() {
     assert_eq!(world.count("select count(*) from follows").await, 0);
 }
 
+/// A9: the key's document says that it is somebody whom we know, with another inbox and key.
+#[tokio::test]
+async fn a_document_in_somebody_elses_name_changes_nothing_and_raises_an_alarm() {
+    let world = World::start().await;
+    world.local(100, "ada").await;
+    let bob = world.remote("bob", "p.test").await;
+    let alarms = || {
+        let text = String::from_utf8(tidegate_telemetry::render()).expect("text");
+        let name = "tidegate_fanout_impersonations_total ";
+        let line = text.lines().find_map(|line| line.strip_prefix(name));
+        line.map_or(0.0, |value| value.parse::<f64>().expect("a number"))
+    };
+    let before = alarms();
+    let mut lie = actor_document("bob", "p.test", &KEYS.rsa_public_pem);
+    lie["inbox"] = json!("https://m.test/inbox");
+    world.egress.serve_at(&key_id(), &lie);
+    let message = keep(&world, &follow(1), Duration::ZERO, false).await;
+    world.handle(vec![message]).await;
+    let after: (String, String, String) =
+        sqlx::query_as("select uri, inbox_url, public_key_pem from accounts where id = $1")
+            .bind(bob.id)
+            .fetch_one(&world.deps.pool)
+            .await
+            .expect("bob");
+    assert_eq!(after, (bob.uri, bob.inbox_url, bob.public_key_pem));
+    assert_eq!(world.count("select count(*) from follows").await, 0);
+    assert!(alarms() > before, "nobody was told");
+}
+
 #[tokio::test]
 async fn a_key_that_cannot_be_had_is_waited_for_at_most_a_day() {
     let world = World::start().await;

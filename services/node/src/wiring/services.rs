@@ -5,7 +5,7 @@ use std::sync::Arc;
 use sqlx::PgPool;
 use tidegate_api::{ApiDeps, ApiOptions, Registrations};
 use tidegate_delivery::{DeliveryDeps, DeliveryOptions, EgressOptions};
-use tidegate_fanout::{FanoutDeps, FanoutOptions, MailOptions, MailRoute};
+use tidegate_fanout::{FanoutDeps, FanoutOptions, HeardFrom, MailOptions, MailRoute};
 use tidegate_model::{Clock, Instance, Queues};
 use tidegate_proto::delivery::v1::egress_client::EgressClient;
 use tidegate_proto::fanout::v1::timelines_client::TimelinesClient;
@@ -79,6 +79,7 @@ impl Shared {
             egress: EgressClient::new(to_delivery),
             instance: shared.instance,
             clock: shared.clock,
+            heard_from: HeardFrom::default(),
         }
     }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
-use tidegate_fanout::{FanoutDeps, FanoutOptions, MailOptions, MailRoute};
+use tidegate_fanout::{FanoutDeps, FanoutOptions, HeardFrom, MailOptions, MailRoute};
 use tidegate_model::{Clock, Instance, Lane, Message, Queues};
 use tidegate_queue::{Outgoing, Queue, Relay, TableQueue};
 use tidegate_store::{KeyVault, OutboxHandle};
@@ -85,6 +85,7 @@ impl World {
             egress: egress.client().await,
             instance: us(),
             clock: Clock::system(),
+            heard_from: HeardFrom::default(),
         };
         Self {
             deps,
