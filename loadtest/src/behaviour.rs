@@ -3,8 +3,11 @@
 
 use std::{
     collections::BTreeMap,
-    sync::atomic::{AtomicU64, Ordering},
-    time::Duration,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
 use serde::{Deserialize, Serialize};
@@ -171,11 +174,17 @@ pub enum SignaturePolicy {
     Require,
     /// Takes everything and writes the verdict down.
     RecordOnly,
+    /// As `Require` for one request in so many, and takes the others unchecked: a check costs as
+    /// much as half a delivery, and measurements run on the machine that sends.
+    Sample {
+        /// One in how many; 0 checks none.
+        one_in: u64,
+    },
 }
 
 /// All habits of a host. The default is a healthy one that verifies signatures, takes both
 /// schemes, signs with draft-cavage and accepts follows.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct HostBehaviour {
     /// Time before every answer, in milliseconds.
@@ -186,6 +195,10 @@ pub struct HostBehaviour {
     pub documents: Script,
     /// What it thinks of signatures on deliveries.
     pub signatures: SignaturePolicy,
+    /// Deliveries a second that it takes, evenly spread; more are answered with 429.
+    pub takes_per_second: Option<f64>,
+    /// Whether its 429 says when to come again.
+    pub says_retry_after: bool,
     /// The only scheme it knows: a signature in the other one is answered with 401.
     pub only_scheme: Option<Scheme>,
     /// 401 for unsigned GETs of anything but the instance actor ("authorized fetch").
@@ -205,6 +218,8 @@ impl Default for HostBehaviour {
             inbox: Script::default(),
             documents: Script::default(),
             signatures: SignaturePolicy::Require,
+            takes_per_second: None,
+            says_retry_after: false,
             only_scheme: None,
             signed_fetch: false,
             signs_with: Scheme::Cavage,
@@ -251,6 +266,14 @@ pub(crate) struct ActiveBehaviour {
     pub(crate) habits: HostBehaviour,
     inbox_requests: AtomicU64,
     document_requests: AtomicU64,
+    pace: Mutex<Option<Pace>>,
+}
+
+/// What is left of a host's pace.
+#[derive(Debug)]
+struct Pace {
+    tokens: f64,
+    at: Instant,
 }
 
 impl ActiveBehaviour {
@@ -263,10 +286,52 @@ impl ActiveBehaviour {
 
     /// The fault of the next delivery.
     pub(crate) fn next_inbox(&self) -> Fault {
+        if !self.is_within_pace() {
+            return if self.habits.says_retry_after {
+                Fault::TooManyRequests {
+                    retry_after: "1".to_owned(),
+                }
+            } else {
+                Fault::Status { code: 429 }
+            };
+        }
         self.habits
             .inbox
             .at(self.inbox_requests.fetch_add(1, Ordering::Relaxed))
             .clone()
+    }
+
+    /// A token bucket of one second's worth.
+    fn is_within_pace(&self) -> bool {
+        let Some(per_second) = self.habits.takes_per_second else {
+            return true;
+        };
+        let mut pace = self.pace.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        let full = per_second.max(1.0);
+        let pace = pace.get_or_insert(Pace {
+            tokens: full,
+            at: now,
+        });
+        let grown = (now - pace.at).as_secs_f64() * per_second;
+        pace.tokens = (pace.tokens + grown).min(full);
+        pace.at = now;
+        if pace.tokens < 1.0 {
+            return false;
+        }
+        pace.tokens -= 1.0;
+        true
+    }
+
+    /// Whether the signature of the next delivery is checked.
+    pub(crate) fn checks_next(&self) -> bool {
+        match self.habits.signatures {
+            SignaturePolicy::Sample { one_in } => {
+                let number = self.inbox_requests.load(Ordering::Relaxed);
+                one_in > 0 && number.is_multiple_of(one_in)
+            }
+            SignaturePolicy::Require | SignaturePolicy::RecordOnly => true,
+        }
     }
 
     /// The fault of the next GET.
@@ -298,6 +363,37 @@ mod tests {
         assert_eq!(active.next_inbox(), Fault::Status { code: 410 });
         assert_eq!(active.next_document(), Fault::Ok);
         assert_eq!(active.next_inbox(), Fault::Status { code: 410 });
+    }
+
+    #[test]
+    fn a_host_with_a_pace_refuses_what_comes_too_fast() {
+        let active = ActiveBehaviour::new(HostBehaviour {
+            takes_per_second: Some(5.0),
+            says_retry_after: true,
+            ..HostBehaviour::default()
+        });
+        let taken = (0..100)
+            .filter(|_| active.next_inbox() == Fault::Ok)
+            .count();
+        // A second's worth at once, and what grows back meanwhile.
+        assert!((5..=10).contains(&taken), "{taken}");
+    }
+
+    #[test]
+    fn a_sample_is_checked_and_the_rest_is_not() {
+        let sample = |one_in| {
+            let active = ActiveBehaviour::new(HostBehaviour {
+                signatures: SignaturePolicy::Sample { one_in },
+                ..HostBehaviour::default()
+            });
+            let checked = (0..100).filter(|_| {
+                let checked = active.checks_next();
+                active.next_inbox();
+                checked
+            });
+            checked.count()
+        };
+        assert_eq!((sample(0), sample(1), sample(10)), (0, 100, 10));
     }
 
     #[test]

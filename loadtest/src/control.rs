@@ -55,6 +55,8 @@ pub fn router(sim: Sim) -> Router {
         .route("/resolve", post(resolve))
         .route("/ledger", get(ledger).delete(clear))
         .route("/arrivals", get(arrivals))
+        .route("/arrivals.csv", get(arrivals_csv))
+        .route("/crowds", get(crowds).delete(disperse))
         .route("/followers", get(followers))
         .route("/following", get(following))
         .with_state(sim)
@@ -127,6 +129,9 @@ struct BulkOrder {
     per_host: usize,
     #[serde(default)]
     shared_inbox: bool,
+    /// Of every host; healthy when nothing is said.
+    #[serde(default)]
+    behaviour: HostBehaviour,
 }
 
 async fn add_actors(State(sim): State<Sim>, Json(order): Json<BulkOrder>) -> Response {
@@ -136,6 +141,10 @@ async fn add_actors(State(sim): State<Sim>, Json(order): Json<BulkOrder>) -> Res
     }
     let mut actors = Vec::new();
     for host in 0..order.hosts {
+        sim.add_host(
+            &format!("h{host}.{}", order.suffix),
+            order.behaviour.clone(),
+        );
         for user in 0..order.per_host {
             let host = format!("h{host}.{}", order.suffix);
             actors.push(
@@ -423,6 +432,36 @@ async fn arrivals(State(sim): State<Sim>) -> Json<Value> {
         .map(|(arrival, counts)| json!({ "arrival": arrival, "counts": counts }))
         .collect();
     Json(json!({ "arrivals": rows }))
+}
+
+/// The same as a table, one line an arrival: a hundred thousand of them are read in a second.
+async fn arrivals_csv(State(sim): State<Sim>) -> String {
+    use std::fmt::Write as _;
+    let mut table = "host,inbox,activity,attempts,taken,first_taken_micros\n".to_owned();
+    for (arrival, counts) in sim.ledger().arrivals() {
+        // Names and ids of simulated hosts hold no commas; writing into a text cannot fail.
+        let _ = writeln!(
+            table,
+            "{},{},{},{},{},{}",
+            arrival.host,
+            arrival.inbox,
+            arrival.activity,
+            counts.attempts,
+            counts.taken,
+            counts.first_taken_micros
+        );
+    }
+    table
+}
+
+/// The most requests that each host ever had in hand at once.
+async fn crowds(State(sim): State<Sim>) -> Json<Value> {
+    Json(json!({ "most_at_once": sim.crowds(), "handshakes": sim.handshakes() }))
+}
+
+async fn disperse(State(sim): State<Sim>) -> Json<Value> {
+    sim.forget_crowds();
+    Json(json!({}))
 }
 
 async fn followers(State(sim): State<Sim>, Query(who): Query<Who>) -> Answer {

@@ -38,6 +38,9 @@ pub enum SimError {
     /// Something that is no URL.
     #[error("{0:?} is not a usable URL")]
     Url(String),
+    /// The second port cannot be served.
+    #[error("cannot serve over TLS")]
+    Tls(#[source] anyhow::Error),
     /// A signature cannot be made as asked for.
     #[error("cannot sign: {0}")]
     Sign(#[from] crate::signature::Refusal),

@@ -106,6 +106,11 @@ impl Entry {
     }
 }
 
+fn micros(at: SystemTime) -> u64 {
+    let since = at.duration_since(SystemTime::UNIX_EPOCH);
+    since.unwrap_or_default().as_micros() as u64
+}
+
 /// An inbox and an activity that came to it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct Arrival {
@@ -124,8 +129,11 @@ pub struct Counts {
     pub attempts: u32,
     /// Requests that took effect; more than 1 is a duplicate.
     pub taken: u32,
-    /// Requests whose signature did not verify, unsigned ones included.
+    /// Requests whose signature did not verify, unsigned ones included; those that a host did
+    /// not check do not count.
     pub unverified: u32,
+    /// When it was taken first, in microseconds of Unix time; 0 when it never was.
+    pub first_taken_micros: u64,
 }
 
 /// Bounds of the ledger.
@@ -213,8 +221,12 @@ impl Ledger {
             let counts = state.arrivals.entry(arrival).or_default();
             counts.attempts += 1;
             let first_effect = entry.effect && counts.taken == 0;
+            if first_effect {
+                counts.first_taken_micros = micros(entry.at);
+            }
             counts.taken += u32::from(entry.effect);
-            counts.unverified += u32::from(!entry.verdict.is_valid());
+            let unverified = matches!(entry.verdict, Verdict::Unsigned | Verdict::Invalid { .. });
+            counts.unverified += u32::from(unverified);
             state.effects += usize::from(first_effect);
         }
         let entry = Arc::new(entry);

@@ -18,6 +18,7 @@
 //! # }
 //! ```
 
+pub mod bare;
 pub mod behaviour;
 pub mod control;
 pub mod documents;
@@ -35,7 +36,7 @@ pub use ledger::{ActivityHead, Arrival, Counts, Entry, Ledger, LedgerBounds};
 pub use signature::{Scheme, verdict::Verdict};
 pub use sim::{
     Delivery, PostSpec, Posted, RawRequest, RawSignature, RemoteActor, Sent, Sim, SimConfig,
-    Visibility,
+    SimTls, Visibility,
 };
 pub use transport::Answer;
 pub use world::{ActorRef, ActorSpec, Document, FollowState, Following, Recipient};

@@ -5,7 +5,9 @@ use std::{io::IsTerminal, net::SocketAddr, path::PathBuf, process::ExitCode, tim
 
 use clap::{Parser, Subcommand};
 use tidegate_loadtest::{
-    Sim, SimConfig, control,
+    Sim, SimConfig, SimTls,
+    bare::{self, BareOptions},
+    control,
     neighbour::{Neighbour, NeighbourConfig},
 };
 use tokio::signal::unix::{SignalKind, signal};
@@ -27,6 +29,8 @@ enum Command {
     Neighbour(NeighbourOptions),
     /// The simulated fediverse, steered over HTTP (see loadtest/README.md).
     Sim(SimOptions),
+    /// Signs and POSTs, nothing else: the cost that Tidegate's is compared with.
+    Bare(BareArgs),
 }
 
 #[derive(Debug, clap::Args)]
@@ -62,6 +66,37 @@ struct SimOptions {
     /// Names that are not simulated and where they lead: NAME=ADDRESS:PORT, repeatable.
     #[arg(long, value_parser = mapping)]
     resolve: Vec<(String, SocketAddr)>,
+    /// A second port, over TLS: ADDRESS:PORT.
+    #[arg(long, requires = "tls_ca")]
+    tls_listen: Option<SocketAddr>,
+    /// Where the certificate of the authority for it is written.
+    #[arg(long)]
+    tls_ca: Option<PathBuf>,
+    /// Names one label below this have a certificate.
+    #[arg(long, default_value = "tls.test")]
+    tls_suffix: String,
+}
+
+#[derive(Debug, clap::Args)]
+struct BareArgs {
+    /// Where all names lead.
+    #[arg(long)]
+    address: SocketAddr,
+    /// Hosts are h0.SUFFIX, h1.SUFFIX ...
+    #[arg(long)]
+    suffix: String,
+    /// How many of them.
+    #[arg(long, default_value_t = 1_000)]
+    hosts: usize,
+    /// Activities, each to every host.
+    #[arg(long, default_value_t = 10)]
+    activities: usize,
+    /// Requests under way at most.
+    #[arg(long, default_value_t = 64)]
+    in_flight: usize,
+    /// Bytes of a body.
+    #[arg(long, default_value_t = 2_048)]
+    body_bytes: usize,
 }
 
 fn mapping(text: &str) -> Result<(String, SocketAddr), String> {
@@ -85,6 +120,7 @@ async fn main() -> ExitCode {
     let result = match Options::parse().command {
         Command::Neighbour(options) => run_neighbour(options).await,
         Command::Sim(options) => run_sim(options).await,
+        Command::Bare(args) => run_bare(args).await,
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -116,6 +152,14 @@ async fn run_sim(options: SimOptions) -> anyhow::Result<()> {
     let sim = Sim::start(SimConfig {
         listen: options.listen,
         resolve: options.resolve.into_iter().collect(),
+        tls: options
+            .tls_listen
+            .zip(options.tls_ca)
+            .map(|(listen, ca_file)| SimTls {
+                listen,
+                suffix: options.tls_suffix,
+                ca_file,
+            }),
         ..SimConfig::default()
     })
     .await?;
@@ -127,6 +171,20 @@ async fn run_sim(options: SimOptions) -> anyhow::Result<()> {
     });
     control::serve(sim.clone(), options.control, stop.cancelled_owned()).await?;
     sim.shutdown().await;
+    Ok(())
+}
+
+async fn run_bare(args: BareArgs) -> anyhow::Result<()> {
+    let options = BareOptions {
+        address: args.address,
+        suffix: args.suffix,
+        hosts: args.hosts,
+        activities: args.activities,
+        in_flight: args.in_flight,
+        body_bytes: args.body_bytes,
+    };
+    let result = bare::run(&options).await?;
+    println!("{}", serde_json::to_string(&result)?);
     Ok(())
 }
 

@@ -13,6 +13,7 @@ use crate::{
     behaviour::{ActiveBehaviour, HostBehaviour},
     error::SimError,
     signature::keys::{KeyPool, SimKey},
+    sim::Visits,
 };
 
 /// Posts kept per actor; older ones are 404, as on a server that cleans up.
@@ -227,6 +228,7 @@ pub(crate) struct Host {
     behaviour: RwLock<Arc<ActiveBehaviour>>,
     actors: RwLock<HashMap<String, Arc<Actor>>>,
     documents: RwLock<HashMap<String, Document>>,
+    pub(crate) visits: Visits,
 }
 
 impl Host {
@@ -319,9 +321,25 @@ impl World {
             behaviour: RwLock::new(Arc::new(ActiveBehaviour::new(habits))),
             actors: RwLock::default(),
             documents: RwLock::default(),
+            visits: Visits::default(),
         });
         hosts.insert(name, Arc::clone(&host));
         host
+    }
+
+    /// The most requests that each host had in hand at once.
+    pub(crate) fn crowds(&self) -> BTreeMap<String, u32> {
+        let hosts = self.hosts.read().unwrap_or_else(PoisonError::into_inner);
+        hosts
+            .iter()
+            .map(|(name, host)| (name.clone(), host.visits.most()))
+            .collect()
+    }
+
+    /// Starts counting the most at once anew.
+    pub(crate) fn forget_crowds(&self) {
+        let hosts = self.hosts.read().unwrap_or_else(PoisonError::into_inner);
+        hosts.values().for_each(|host| host.visits.forget());
     }
 
     fn new_actor(&self, who: ActorRef, spec: ActorSpec) -> Actor {

@@ -30,13 +30,16 @@ impl Sim {
             return Outcome::Answer(answer::status(StatusCode::MISDIRECTED_REQUEST));
         };
         let active = host.behaviour();
+        let _visit = host.visits.enter();
         if active.habits.latency_millis > 0 {
             let latency = std::time::Duration::from_millis(active.habits.latency_millis);
             tokio::time::sleep(latency).await;
         }
         if arrived.method == Method::POST {
+            let is_checked = active.checks_next();
             let fault = active.next_inbox();
-            self.delivery(&host, &active.habits, &fault, arrived).await
+            self.delivery(&host, &active.habits, (fault, is_checked), arrived)
+                .await
         } else {
             let fault = active.next_document();
             self.document(&host, &active.habits, &fault, arrived).await
@@ -47,15 +50,20 @@ impl Sim {
         &self,
         host: &Host,
         habits: &HostBehaviour,
-        fault: &Fault,
+        (fault, is_checked): (Fault, bool),
         arrived: Arrived,
     ) -> Outcome {
+        let fault = &fault;
         let body: Option<Value> = serde_json::from_slice(&arrived.body).ok();
         let activity = body.as_ref().and_then(|body| head(body, &arrived.body));
         let actor = activity.as_ref().map(|activity| activity.actor.clone());
-        let verdict = self
-            .judge(&host.instance, &arrived.view(), actor.as_deref())
-            .await;
+        let verdict = match scheme_of(&arrived.view()) {
+            Some(scheme) if !is_checked => Verdict::Unchecked { scheme },
+            _ => {
+                self.judge(&host.instance, &arrived.view(), actor.as_deref())
+                    .await
+            }
+        };
         let mut status = if activity.is_none() {
             StatusCode::BAD_REQUEST
         } else if !inbox_exists(host, &arrived.target) {
@@ -291,7 +299,11 @@ fn seen_status(fault: &Fault, healthy: StatusCode) -> u16 {
 }
 
 fn refused(habits: &HostBehaviour, verdict: &Verdict) -> bool {
-    let bad = habits.signatures == SignaturePolicy::Require && !verdict.is_valid();
+    let bad = match (habits.signatures, verdict) {
+        (SignaturePolicy::Require, verdict) => !verdict.is_valid(),
+        (SignaturePolicy::Sample { .. }, Verdict::Unsigned | Verdict::Invalid { .. }) => true,
+        (SignaturePolicy::Sample { .. } | SignaturePolicy::RecordOnly, _) => false,
+    };
     let other_scheme = match (habits.only_scheme, verdict.scheme()) {
         (Some(only), Some(used)) => only != used,
         _ => false,

@@ -7,8 +7,19 @@ mod hostile;
 mod inbox;
 mod posts;
 mod server;
+mod tls;
+mod visits;
 
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 pub(crate) use actions::fresh_number;
 pub use actions::{Delivery, Sent};
@@ -17,6 +28,7 @@ pub use hostile::{RawRequest, RawSignature};
 pub use posts::{PostSpec, Posted, Visibility};
 use tokio::sync::{Semaphore, broadcast};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+pub(crate) use visits::Visits;
 
 use crate::{
     behaviour::HostBehaviour,
@@ -40,6 +52,17 @@ const EVENTS: usize = 1_024;
 /// How long [`Sim::shutdown`] waits for what is under way.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
 
+/// The same hosts over TLS as well.
+#[derive(Debug, Clone)]
+pub struct SimTls {
+    /// The port for it, on loopback.
+    pub listen: SocketAddr,
+    /// Names one label below this have a certificate.
+    pub suffix: String,
+    /// Where the authority's certificate is written, as PEM.
+    pub ca_file: PathBuf,
+}
+
 /// How to start a simulator.
 #[derive(Debug, Clone)]
 pub struct SimConfig {
@@ -57,6 +80,8 @@ pub struct SimConfig {
     pub keys: Vec<Arc<SimKey>>,
     /// Largest body that is read; larger ones are answered with 413.
     pub largest_body: usize,
+    /// A second port, over TLS.
+    pub tls: Option<SimTls>,
 }
 
 impl Default for SimConfig {
@@ -69,6 +94,7 @@ impl Default for SimConfig {
             keys: Vec::new(),
             // What Mastodon takes.
             largest_body: 1 << 20,
+            tls: None,
         }
     }
 }
@@ -102,6 +128,7 @@ struct Shared {
     outgoing: Semaphore,
     events: broadcast::Sender<Arc<Entry>>,
     largest_body: usize,
+    handshakes: AtomicU64,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
@@ -131,11 +158,19 @@ impl Sim {
             outgoing: Semaphore::new(OUTGOING),
             events: broadcast::channel(EVENTS).0,
             largest_body: config.largest_body,
+            handshakes: AtomicU64::new(0),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
         });
         let sim = Self { shared };
-        sim.shared.tasks.spawn(server::serve(sim.clone(), listener));
+        let serving = server::serve(sim.clone(), listener, None);
+        sim.shared.tasks.spawn(serving);
+        if let Some(tls) = config.tls {
+            let listener = bind(tls.listen).await?;
+            let acceptor = tls::acceptor(&tls.suffix, &tls.ca_file).map_err(SimError::Tls)?;
+            let serving = server::serve(sim.clone(), listener, Some(acceptor));
+            sim.shared.tasks.spawn(serving);
+        }
         tracing::info!(%address, "simulated fediverse is listening");
         Ok(sim)
     }
@@ -186,6 +221,21 @@ impl Sim {
     /// A host's behaviour as it was set.
     pub fn behaviour(&self, host: &str) -> Option<HostBehaviour> {
         Some(self.shared.world.host(host)?.behaviour().habits.clone())
+    }
+
+    /// The most requests that each host had in hand at once.
+    pub fn crowds(&self) -> BTreeMap<String, u32> {
+        self.shared.world.crowds()
+    }
+
+    /// Starts counting the most requests at once anew.
+    pub fn forget_crowds(&self) {
+        self.shared.world.forget_crowds();
+    }
+
+    /// TLS handshakes that were finished.
+    pub fn handshakes(&self) -> u64 {
+        self.shared.handshakes.load(Ordering::Relaxed)
     }
 
     /// Adds an actor, and its host if that is new.

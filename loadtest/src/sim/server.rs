@@ -23,6 +23,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::Semaphore,
 };
+use tokio_rustls::TlsAcceptor;
 
 use super::{
     Sim,
@@ -47,6 +48,8 @@ pub(super) struct Arrived {
     pub(super) target: String,
     pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
+    /// How it came: `http` or `https`.
+    pub(super) scheme: &'static str,
 }
 
 impl Arrived {
@@ -54,7 +57,7 @@ impl Arrived {
     pub(super) fn view(&self) -> RequestView<'_> {
         RequestView {
             method: &self.method,
-            scheme: "http",
+            scheme: self.scheme,
             host: &self.host_header,
             target: &self.target,
             headers: &self.headers,
@@ -70,7 +73,8 @@ pub(super) enum Outcome {
     Reset,
 }
 
-pub(super) async fn serve(sim: Sim, listener: TcpListener) {
+/// Serves until the simulator is shut down; over TLS when there is an acceptor.
+pub(super) async fn serve(sim: Sim, listener: TcpListener, tls: Option<TlsAcceptor>) {
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
         let place = Arc::clone(&places)
@@ -83,7 +87,7 @@ pub(super) async fn serve(sim: Sim, listener: TcpListener) {
         };
         match accepted {
             Ok((stream, _)) => {
-                let connection = connection(sim.clone(), stream);
+                let connection = connection(sim.clone(), stream, tls.clone());
                 sim.shared.tasks.spawn(async move {
                     connection.await;
                     drop(place);
@@ -97,16 +101,37 @@ pub(super) async fn serve(sim: Sim, listener: TcpListener) {
     }
 }
 
-async fn connection(sim: Sim, stream: TcpStream) {
+async fn connection(sim: Sim, stream: TcpStream, tls: Option<TlsAcceptor>) {
     // Answers are small; without this each waits for the peer's delayed acknowledgement.
     let _ = stream.set_nodelay(true);
     let reset = Arc::new(AtomicBool::new(false));
-    let io = TokioIo::new(Resettable {
+    let stream = Resettable {
         stream,
         reset: Arc::clone(&reset),
-    });
+    };
+    let Some(tls) = tls else {
+        return speak(sim, stream, "http", reset).await;
+    };
+    match tokio::time::timeout(IDLE, tls.accept(stream)).await {
+        Ok(Ok(stream)) => {
+            sim.shared.handshakes.fetch_add(1, Ordering::Relaxed);
+            speak(sim, stream, "https", reset).await;
+        }
+        Ok(Err(error)) => tracing::debug!(%error, "no handshake"),
+        Err(_) => tracing::debug!("no handshake in time"),
+    }
+}
+
+async fn speak(
+    sim: Sim,
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    scheme: &'static str,
+    reset: Arc<AtomicBool>,
+) {
+    let io = TokioIo::new(stream);
     let stop = sim.shared.stop.clone();
-    let service = service_fn(move |request| respond(sim.clone(), request, Arc::clone(&reset)));
+    let service =
+        service_fn(move |request| respond(sim.clone(), request, scheme, Arc::clone(&reset)));
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(IDLE)
@@ -133,6 +158,7 @@ struct Cut;
 async fn respond(
     sim: Sim,
     request: Request<Incoming>,
+    scheme: &'static str,
     reset: Arc<AtomicBool>,
 ) -> Result<Response<Body>, Cut> {
     let (parts, body) = request.into_parts();
@@ -163,6 +189,7 @@ async fn respond(
         target: target.to_owned(),
         headers: parts.headers,
         body,
+        scheme,
     };
     match sim.handle(arrived).await {
         Outcome::Answer(response) => Ok(response),
