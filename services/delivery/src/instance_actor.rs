@@ -18,7 +18,7 @@ pub async fn ensure_instance_actor(
         return Ok(account);
     }
     let pairs = tokio::task::spawn_blocking(keys::generate).await??;
-    let mut transaction = pool.begin().await?;
+    let mut transaction = tidegate_store::begin(pool).await?;
     let id = accounts::next_id(&mut *transaction).await?;
     let new = NewLocalAccount {
         id,

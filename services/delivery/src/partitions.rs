@@ -65,7 +65,7 @@ pub async fn maintain(
 async fn locked(
     pool: &PgPool,
 ) -> Result<Option<sqlx::Transaction<'static, sqlx::Postgres>>, StoreError> {
-    let mut transaction = pool.begin().await?;
+    let mut transaction = tidegate_store::begin(pool).await?;
     // Posting must not queue up behind us when something long holds the table.
     sqlx::query("set local lock_timeout = '2s'")
         .execute(&mut *transaction)

@@ -86,7 +86,7 @@ impl Verification {
 
 /// Counts and compares, all from one moment.
 pub async fn verify(pool: &PgPool) -> Result<Verification, StoreError> {
-    let mut snapshot = pool.begin().await?;
+    let mut snapshot = tidegate_store::begin(pool).await?;
     // Counting takes as long as it takes; an operator waits for it.
     sqlx::query("set transaction isolation level repeatable read, read only")
         .execute(&mut *snapshot)

@@ -152,7 +152,7 @@ struct UsedCode {
 
 async fn exchange(app: &App, client: &OAuthApp, given: &TokenRequest) -> ApiResult<TokenBody> {
     let now = app.deps.clock.now();
-    let mut transaction = app.deps.pool.begin().await?;
+    let mut transaction = tidegate_store::begin(&app.deps.pool).await?;
     // Taking the code and marking it as used is one statement: of two at once one finds it.
     let code: Option<UsedCode> = sqlx::query_as(
         "update oauth_codes set used_at = $4

@@ -87,7 +87,7 @@ struct Waiting {
 /// Mails again to whoever waits under this address. Nothing tells the caller whether anybody
 /// does.
 pub(crate) async fn resend_to_address(app: &App, email: &str) -> ApiResult<()> {
-    let mut transaction = app.deps.pool.begin().await?;
+    let mut transaction = tidegate_store::begin(&app.deps.pool).await?;
     let waiting: Option<Waiting> = sqlx::query_as(
         "select id, email from users
          where lower(email) = lower($1) and confirmed_at is null and not disabled for update",
@@ -109,7 +109,7 @@ pub(super) async fn resend_to_user(
     user_id: i64,
     new_email: Option<&str>,
 ) -> Result<(), StoreError> {
-    let mut transaction = app.deps.pool.begin().await?;
+    let mut transaction = tidegate_store::begin(&app.deps.pool).await?;
     let waiting: Waiting = sqlx::query_as(
         "update users set email = coalesce($2, email) where id = $1 returning id, email",
     )

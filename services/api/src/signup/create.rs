@@ -51,7 +51,7 @@ pub(crate) async fn insert(
     let rsa_private = seal(new.keys.rsa_private.expose())?;
     let ed25519_private = seal(new.keys.ed25519_private.expose())?;
     let now = deps.clock.now();
-    let mut transaction = deps.pool.begin().await?;
+    let mut transaction = tidegate_store::begin(&deps.pool).await?;
     let account = accounts::create_local(
         &mut transaction,
         &deps.instance,

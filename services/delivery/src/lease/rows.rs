@@ -26,7 +26,7 @@ pub(super) async fn round(
     options: &LeaseOptions,
 ) -> Result<Found, StoreError> {
     let length = options.length.as_secs_f64();
-    let mut transaction = pool.begin().await?;
+    let mut transaction = tidegate_store::begin(pool).await?;
     sqlx::query(
         "insert into delivery_workers (id, seen_at) values ($1, now())
          on conflict (id) do update set seen_at = now()",

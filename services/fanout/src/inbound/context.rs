@@ -73,7 +73,7 @@ impl Inbound<'_> {
     /// The id is recorded in the same transaction; a copy that is handled at the same moment
     /// waits here until this one commits.
     pub(super) async fn begin(&self) -> Result<Option<Transaction<'static, Postgres>>, Halt> {
-        let mut transaction = self.deps.pool.begin().await?;
+        let mut transaction = tidegate_store::begin(&self.deps.pool).await?;
         if let Some(id) = self.id
             && !see(&mut transaction, id, self.actor.id).await?
         {

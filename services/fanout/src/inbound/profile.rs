@@ -61,7 +61,7 @@ pub(super) async fn delete(it: &Inbound<'_>) -> Result<Outcome, Halt> {
 
 /// Ends one batch of follows, by it and of it.
 async fn delete_follows(it: &Inbound<'_>) -> Result<u64, Halt> {
-    let mut transaction = it.deps.pool.begin().await?;
+    let mut transaction = tidegate_store::begin(&it.deps.pool).await?;
     let ended = follows::remove_batch(&mut transaction, it.actor.id, BATCH).await?;
     transaction.commit().await?;
     Ok(ended)

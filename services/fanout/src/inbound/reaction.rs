@@ -106,7 +106,7 @@ async fn original(it: &Inbound<'_>, uri: &str) -> Result<Option<Status>, Halt> {
     if author.is_local() || author.suspended_at.is_some() || !note.addressing.visibility.is_open() {
         return Ok(None);
     }
-    let mut transaction = it.deps.pool.begin().await?;
+    let mut transaction = tidegate_store::begin(&it.deps.pool).await?;
     lock_thread(&mut transaction, &note).await?;
     let parent = match &note.in_reply_to {
         Some(uri) => statuses::by_uri(&mut *transaction, uri).await?,

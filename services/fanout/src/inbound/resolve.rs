@@ -151,7 +151,7 @@ pub(crate) fn halt(status: &Status) -> Halt {
 
 /// Writes an actor down. One that deleted itself stays deleted.
 pub(crate) async fn store_actor(deps: &FanoutDeps, actor: &RemoteActor) -> Result<Account, Halt> {
-    let mut transaction = deps.pool.begin().await?;
+    let mut transaction = tidegate_store::begin(&deps.pool).await?;
     let account = match accounts::upsert_remote(&mut transaction, actor).await {
         Ok(account) => account,
         Err(StoreError::Conflict(_)) => {

@@ -102,7 +102,7 @@ pub(crate) async fn range(
         .last()
         .filter(|last| readers.len() as i64 == FANOUT_RANGE_FOLLOWERS && **last < end)
         .map(|last| (last + 1, end));
-    let mut transaction = deps.pool.begin().await?;
+    let mut transaction = tidegate_store::begin(&deps.pool).await?;
     record(deps, &mut transaction, status_id, start, next.as_slice()).await?;
     transaction.commit().await?;
     deps.outbox.wake();
@@ -126,7 +126,7 @@ async fn record_head(
     status_id: i64,
     stripes: &[(i64, i64)],
 ) -> Result<(), Trouble> {
-    let mut transaction = deps.pool.begin().await?;
+    let mut transaction = tidegate_store::begin(&deps.pool).await?;
     record(deps, &mut transaction, status_id, HEAD, stripes).await?;
     transaction.commit().await?;
     deps.outbox.wake();

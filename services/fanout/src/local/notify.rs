@@ -16,7 +16,7 @@ pub(super) async fn all(
     status: &Status,
     author: &Account,
 ) -> Result<(), Trouble> {
-    let mut transaction = deps.pool.begin().await?;
+    let mut transaction = tidegate_store::begin(&deps.pool).await?;
     let inserted = if let Some(original) = status.reblog_of_id {
         boosted(&mut transaction, status, original).await?
     } else {

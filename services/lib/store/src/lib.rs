@@ -18,9 +18,11 @@ pub mod statuses;
 mod error;
 mod outbox;
 mod pool;
+mod transaction;
 mod vault;
 
 pub use error::{StoreError, is_unique_violation};
 pub use outbox::{LEASE, OutboxHandle, OutboxRow};
 pub use pool::{PoolOptions, connect, migrate, pending_migrations, server_version};
+pub use transaction::{ReadOnly, begin, begin_steady};
 pub use vault::{KeyVault, VaultError};

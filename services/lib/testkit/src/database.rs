@@ -120,6 +120,7 @@ async fn connect(url: &str, max_connections: u32) -> PgPool {
         url: Secret::new(url.to_owned()),
         max_connections,
         acquire_timeout: Duration::from_secs(20),
+        prepared_statements: true,
     })
     .await
     .expect("the test database takes connections")
@@ -221,5 +222,30 @@ mod tests {
                 .await
                 .expect("answers");
         assert!(!exists);
+    }
+
+    /// Dropped at any point, a beginning leaves nothing behind in which the next one's writes
+    /// would be lost.
+    #[tokio::test]
+    async fn a_beginning_that_nobody_waits_for_takes_nothing_with_it() {
+        let database = Postgres::shared().await.fresh_database().await;
+        let one = connect(&database.url, 1).await;
+        for step in 0..100 {
+            // Some of these end between the question and its answer.
+            let patience = Duration::from_micros(step * 20);
+            drop(tokio::time::timeout(patience, tidegate_store::begin(&one)).await);
+            sqlx::query("insert into settings (name, value) values ($1, '1')")
+                .bind(format!("written after {step}"))
+                .execute(&one)
+                .await
+                .expect("writes");
+        }
+        one.close().await;
+        let kept: i64 =
+            sqlx::query_scalar("select count(*) from settings where name like 'written%'")
+                .fetch_one(&database.pool)
+                .await
+                .expect("counts");
+        assert_eq!(kept, 100);
     }
 }

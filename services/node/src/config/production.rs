@@ -36,6 +36,14 @@ fn impossible(config: &Config) -> Vec<String> {
         "queue.shards must be between 1 and 1024",
     );
     refuse(
+        config.delivery.posts_in_flight == 0 || config.delivery.posts_in_flight > 65_536,
+        "delivery.posts_in_flight must be between 1 and 65536",
+    );
+    refuse(
+        config.delivery.hurry == 0,
+        "delivery.hurry must be at least 1",
+    );
+    refuse(
         config.replicas > 1 && config.database.is_embedded(),
         "database.url is \"embedded\" but replicas is above 1: the private PostgreSQL serves one \
          process only; give the URL of a PostgreSQL that all can reach",
@@ -74,6 +82,10 @@ fn unsafe_in_production(config: &Config) -> Vec<String> {
     refuse(
         config.egress.allow_plain_http,
         "egress.allow_plain_http must be false: remote servers are talked to over TLS",
+    );
+    refuse(
+        config.delivery.hurry != 1,
+        "delivery.hurry must be 1: remote servers would be tried far too often",
     );
     refuse(
         secrets::is_placeholder(config.secrets.key_encryption_key.expose()),

@@ -28,6 +28,7 @@ pub(crate) struct Config {
     pub(crate) registrations: Registrations,
     pub(crate) mail: Mail,
     pub(crate) egress: Egress,
+    pub(crate) delivery: Delivery,
     pub(crate) log: Log,
     pub(crate) shutdown: Shutdown,
 }
@@ -76,6 +77,7 @@ pub(crate) struct Database {
     pub(crate) url_file: PathBuf,
     pub(crate) max_connections: u32,
     pub(crate) acquire_timeout: Span,
+    pub(crate) prepared_statements: bool,
 }
 
 impl Database {
@@ -163,6 +165,13 @@ pub(crate) struct Egress {
     pub(crate) allow_plain_http: bool,
     pub(crate) host_map: Vec<HostMapping>,
     pub(crate) extra_ca_files: Vec<PathBuf>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Delivery {
+    pub(crate) posts_in_flight: usize,
+    pub(crate) hurry: u32,
 }
 
 #[derive(Debug, Clone, Deserialize)]

@@ -157,6 +157,8 @@ pub(super) fn delivery_options(config: &Config) -> DeliveryOptions {
             extra_ca_files: egress.extra_ca_files.clone(),
             ..EgressOptions::default()
         },
+        posts_in_flight: config.delivery.posts_in_flight,
         ..DeliveryOptions::default()
     }
+    .faster(config.delivery.hurry)
 }

@@ -153,7 +153,7 @@ async fn take_note(app: &App, document: &Document) -> ApiResult<Option<Status>> 
 }
 
 async fn store_note(app: &App, note: &RemoteNote, author: &Account) -> ApiResult<Option<Status>> {
-    let mut transaction = app.deps.pool.begin().await?;
+    let mut transaction = tidegate_store::begin(&app.deps.pool).await?;
     let parent = match &note.in_reply_to {
         Some(uri) => statuses::by_uri(&mut *transaction, uri).await?,
         None => None,
@@ -178,7 +178,7 @@ async fn store_actor(app: &App, actor: &RemoteActor) -> ApiResult<Option<Account
     if app.deps.instance.owns(&actor.uri) {
         return Ok(None);
     }
-    let mut transaction = app.deps.pool.begin().await?;
+    let mut transaction = tidegate_store::begin(&app.deps.pool).await?;
     match accounts::upsert_remote(&mut transaction, actor).await {
         Ok(account) => {
             transaction.commit().await?;

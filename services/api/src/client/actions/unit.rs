@@ -22,7 +22,7 @@ pub(crate) struct Unit<'a> {
 impl<'a> Unit<'a> {
     pub(crate) async fn begin(app: &'a App) -> ApiResult<Self> {
         Ok(Self {
-            transaction: app.deps.pool.begin().await?,
+            transaction: tidegate_store::begin(&app.deps.pool).await?,
             outbox: &app.deps.outbox,
             queues: &app.deps.queues,
             published: false,

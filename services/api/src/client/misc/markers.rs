@@ -78,7 +78,7 @@ pub(crate) async fn set(
     Params(body): Params<Body>,
 ) -> ApiResult<Json<Map<String, Value>>> {
     user.require(Scope::WriteStatuses)?;
-    let mut transaction = app.deps.pool.begin().await?;
+    let mut transaction = tidegate_store::begin(&app.deps.pool).await?;
     let mut rows = Vec::new();
     for (timeline, position) in [("home", body.home), ("notifications", body.notifications)] {
         if let Some(Position {

@@ -102,7 +102,7 @@ async fn keep_with(
     if arrived.body.len() > MAX_BYTES || header_bytes > MAX_HEADER_BYTES {
         return Err(ApiError::too_large());
     }
-    let mut transaction = app.deps.pool.begin().await?;
+    let mut transaction = tidegate_store::begin(&app.deps.pool).await?;
     sqlx::query("select pg_advisory_xact_lock($1)")
         .bind(LOCK)
         .execute(&mut *transaction)
