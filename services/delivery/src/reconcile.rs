@@ -108,8 +108,8 @@ async fn suspects(pool: &PgPool, after: f64) -> Result<Vec<(Lane, u32)>, StoreEr
     let rows: Vec<(String, i32)> = sqlx::query_as(
         "select distinct lane, shard from (
              select lane, shard from deliveries
-             where state = 'queued' and published_at < now() - make_interval(secs => $1)
-             order by published_at limit 10000) r",
+             where state = 'queued' and created_at < now() - make_interval(secs => $1)
+             order by created_at limit 10000) r",
     )
     .bind(after)
     .fetch_all(pool)
@@ -120,6 +120,10 @@ async fn suspects(pool: &PgPool, after: f64) -> Result<Vec<(Lane, u32)>, StoreEr
         .collect())
 }
 
+/// A row was handed to the queue right after it was made, unless it says another time. Rows of a
+/// large activity are made for some seconds before the first is handed over: a tenth of the wait
+/// is allowed for that. `to_timestamp(0)` says that a row is to be handed over anew.
+///
 /// Each row waits twice as long as the last time, up to 256 times the first interval: two days.
 const TAKE: &str = "
 with lost as materialized (
@@ -129,15 +133,17 @@ with lost as materialized (
         on q.lane = d.lane and q.shard = d.shard
     where d.state = 'queued'
       and (q.lane is not null
-           and d.published_at < now() - make_interval(secs => $1)
-           and d.published_at < now() - make_interval(secs => $1 * (1 << least(d.republish_count, 8)))
-           and (q.before is null or d.published_at < q.before)
-           or d.published_at is null
+           and coalesce(d.published_at, d.created_at)
+               < now() - make_interval(secs => $1 * (1 << least(d.republish_count, 8)))
+           and (q.before is null
+                or coalesce(d.published_at, d.created_at) < q.before - make_interval(secs => $1 / 10))
+           or (d.published_at is null or d.published_at = to_timestamp(0))
               and d.created_at < now() - make_interval(secs => $2)
               and d.updated_at < now() - make_interval(secs => $2)
               -- While its activity is being planned a row has no message on purpose.
               and exists (select 1 from activities a
-                          where a.id = d.activity_id and a.planned_at is not null))
+                          where a.id = d.activity_id and a.planned_at is not null
+                            and (a.published_at is null or d.published_at is not null)))
     limit $3
     for update of d skip locked
 )

@@ -53,7 +53,7 @@ async fn a_row_in_a_long_queue_is_not_published_again() {
     let inbox = "http://a.sim.test/inbox";
     // Its message is gone, and an earlier one than what the queue gives out.
     let lost = rig.plan(&Plan::new("Create", "lost", 1, &[inbox])).await;
-    tokio::time::sleep(Duration::from_millis(20)).await;
+    tokio::time::sleep(rig.options.republish_after / 5).await;
     let first = rig.send(&Plan::new("Create", "first", 1, &[inbox])).await;
     let second = rig.send(&Plan::new("Create", "second", 1, &[inbox])).await;
     rig.start();

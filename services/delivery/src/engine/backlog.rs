@@ -4,7 +4,7 @@
 //! nothing and repeats nothing.
 
 use sqlx::PgPool;
-use tidegate_store::StoreError;
+use tidegate_store::{ReadOnly, StoreError, begin_steady};
 use time::OffsetDateTime;
 
 /// Pairs of (activity, inbox).
@@ -19,7 +19,8 @@ pub(super) async fn timed(
     now: OffsetDateTime,
     limit_per_shard: i64,
 ) -> Result<Pairs, StoreError> {
-    Ok(sqlx::query_as(
+    let mut transaction = begin_steady(pool, ReadOnly::No).await?;
+    let pairs = sqlx::query_as(
         "with due as materialized (
              select row.*
              from unnest($1::int[]) as wanted(shard)
@@ -33,7 +34,8 @@ pub(super) async fn timed(
              update deliveries p set not_before = $2
              from due
              where due.reason = 'order' and p.order_key = due.order_key and p.host = due.host
-               and p.seq < due.seq and p.state = 'parked' and p.not_before > $2
+               and p.seq < due.seq and p.state <> 'queued' and p.not_before > $2
+              and coalesce(p.state in ('queued', 'parked'), false)
                and exists (select 1 from activities a join statuses s on s.id = a.status_id
                            where a.id = p.activity_id and s.deleted_at is not null
                              and a.kind in ('Create', 'Update', 'Announce'))
@@ -48,14 +50,17 @@ pub(super) async fn timed(
     .bind(shards)
     .bind(now)
     .bind(limit_per_shard)
-    .fetch_all(pool)
-    .await?)
+    .fetch_all(&mut *transaction)
+    .await?;
+    transaction.commit().await?;
+    Ok(pairs)
 }
 
 /// The first rows that wait for a host: urgent lanes first, within a lane in the order in which
 /// they were committed.
 pub(super) async fn of_host(pool: &PgPool, host: &str, limit: i64) -> Result<Pairs, StoreError> {
-    Ok(sqlx::query_as(
+    let mut snapshot = begin_steady(pool, ReadOnly::Yes).await?;
+    let pairs = sqlx::query_as(
         "select waiting.activity_id, waiting.inbox_id
          from unnest(array['now', 'bulk', 'slow']) with ordinality as lanes(lane, place)
          cross join lateral (
@@ -68,8 +73,10 @@ pub(super) async fn of_host(pool: &PgPool, host: &str, limit: i64) -> Result<Pai
     )
     .bind(host)
     .bind(limit)
-    .fetch_all(pool)
-    .await?)
+    .fetch_all(&mut *snapshot)
+    .await?;
+    snapshot.commit().await?;
+    Ok(pairs)
 }
 
 /// Rows with which a failing host may be tried: the first of each order key, urgent lanes first,
@@ -79,7 +86,8 @@ pub(super) async fn for_probe(
     host: &str,
     last_activity_id: Option<i64>,
 ) -> Result<Pairs, StoreError> {
-    Ok(sqlx::query_as(
+    let mut snapshot = begin_steady(pool, ReadOnly::Yes).await?;
+    let pairs = sqlx::query_as(
         "select waiting.activity_id, waiting.inbox_id
          from unnest(array['now', 'bulk', 'slow']) with ordinality as lanes(lane, place)
          cross join lateral (
@@ -90,14 +98,16 @@ pub(super) async fn for_probe(
          where not exists (
              select 1 from deliveries p
              where p.order_key = waiting.order_key and p.host = $1 and p.seq < waiting.seq
-               and p.state in ('queued', 'parked'))
+               and coalesce(p.state in ('queued', 'parked'), false))
          order by waiting.activity_id is not distinct from $2, lanes.place, waiting.activity_id
          limit 5",
     )
     .bind(host)
     .bind(last_activity_id)
-    .fetch_all(pool)
-    .await?)
+    .fetch_all(&mut *snapshot)
+    .await?;
+    snapshot.commit().await?;
+    Ok(pairs)
 }
 
 /// Marks hosts of these shards for which rows wait although nothing says so. Normally none: the
@@ -139,13 +149,16 @@ pub(super) async fn cancel_pairs(
     host: &str,
     now: OffsetDateTime,
 ) -> Result<u64, StoreError> {
-    Ok(sqlx::query(CANCEL_PAIRS)
+    let mut transaction = begin_steady(pool, ReadOnly::No).await?;
+    let cancelled = sqlx::query(CANCEL_PAIRS)
         .bind(host)
         .bind(now)
         .bind(PAIRS)
-        .execute(pool)
+        .execute(&mut *transaction)
         .await?
-        .rows_affected())
+        .rows_affected();
+    transaction.commit().await?;
+    Ok(cancelled)
 }
 
 /// Withdrawals of one host that one statement looks at.
@@ -159,6 +172,7 @@ with withdrawing as materialized (
     select d.activity_id, d.inbox_id, d.order_key, d.seq, a.kind, a.body
     from deliveries d join activities a on a.id = d.activity_id
     where d.host = $1 and d.state = 'parked' and a.kind in ('Delete', 'Undo')
+      and coalesce(d.state in ('queued', 'parked', 'dead'), false)
     order by d.activity_id limit $3
 ), taken_back as materialized (
     select w.activity_id as by_activity, w.inbox_id as by_inbox, e.id as activity_id,
@@ -168,7 +182,8 @@ with withdrawing as materialized (
          and e.kind not in ('Delete', 'Undo')
          and (w.kind = 'Delete'
               or position(convert_to(to_json(e.uri)::text, 'UTF8') in w.body) > 0)
-    left join deliveries ed on ed.activity_id = e.id and ed.host = $1
+    left join lateral (
+        select * from deliveries r where r.activity_id = e.id and r.host = $1 offset 0) ed on true
 ), needless as (
     select w.activity_id, w.inbox_id
     from withdrawing w

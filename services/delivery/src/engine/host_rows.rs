@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use sqlx::PgPool;
-use tidegate_store::StoreError;
+use tidegate_store::{ReadOnly, StoreError, begin_steady};
 use time::{Date, OffsetDateTime};
 
 use super::dead_follows::{Post, withdraw};
@@ -136,17 +136,20 @@ on conflict (host) do update set
 
 /// Everything that waits for a time of its own waits for the host instead.
 async fn wait_for_host(pool: &PgPool, host: &str) -> Result<(), StoreError> {
+    let mut transaction = begin_steady(pool, ReadOnly::No).await?;
     sqlx::query(
         "with moved as (
              update deliveries set not_before = null, reason = 'host'
-             where host = $1 and state = 'parked' and not_before is not null
+             where host = $1 and state not in ('queued', 'dead') and not_before is not null
+               and coalesce(state in ('queued', 'parked', 'dead'), false)
              returning 1)
          update hosts set backlog = true
          where host = $1 and not backlog and exists (select 1 from moved)",
     )
     .bind(host)
-    .execute(pool)
+    .execute(&mut *transaction)
     .await?;
+    transaction.commit().await?;
     Ok(())
 }
 
@@ -161,11 +164,12 @@ async fn give_up(
     now: OffsetDateTime,
 ) -> Result<(), StoreError> {
     loop {
-        let mut transaction = pool.begin().await?;
+        let mut transaction = begin_steady(pool, ReadOnly::No).await?;
         let dead: Vec<i64> = sqlx::query_scalar(
             "with doomed as materialized (
                  select activity_id, inbox_id from deliveries
-                 where host = $1 and state = 'parked' limit $2)
+                 where host = $1 and state = 'parked'
+                   and coalesce(state in ('queued', 'parked', 'dead'), false) limit $2)
              update deliveries d
              set state = 'dead', reason = 'unavailable', not_before = null, updated_at = $3
              from doomed

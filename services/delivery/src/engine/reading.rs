@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use sqlx::PgPool;
-use tidegate_store::StoreError;
+use tidegate_store::{ReadOnly, StoreError, begin_steady};
 use time::{Date, OffsetDateTime};
 use tokio::time::Instant;
 
@@ -33,8 +33,8 @@ pub(crate) struct Row {
     pub(crate) state: String,
     pub(crate) own_failures: i32,
     pub(crate) created_at: OffsetDateTime,
-    /// When its message was handed to the queue.
-    pub(crate) published_at: Option<OffsetDateTime>,
+    /// When its message was handed to the queue, or was about to be.
+    pub(crate) published_at: OffsetDateTime,
     /// Seconds after which it is worth looking again, because something of the same order key
     /// goes first on this host.
     pub(crate) behind_seconds: Option<f64>,
@@ -88,14 +88,14 @@ pub(crate) async fn read(
     // The time before the statement: what changed while it ran counts as later.
     let read_at = Instant::now();
     let (activities, inboxes): (Vec<i64>, Vec<i64>) = pairs.iter().copied().unzip();
+    let mut snapshot = begin_steady(pool, ReadOnly::Yes).await?;
     let rows: Vec<Row> = sqlx::query_as(READ)
         .bind(&activities)
         .bind(&inboxes)
-        .bind(activities.iter().min())
-        .bind(activities.iter().max())
         .bind(now)
-        .fetch_all(pool)
+        .fetch_all(&mut *snapshot)
         .await?;
+    snapshot.commit().await?;
     Ok(Reading {
         read_at,
         rows: rows
@@ -118,13 +118,16 @@ pub(crate) async fn read(
 /// Create was cancelled must not get the text with the Update. Only what withdraws goes to
 /// earlier recipients anyway.
 ///
+/// The odd spellings of `state in (...)` and of `planned_at is null` keep the planner from other
+/// partial indexes than the one that is meant (migration 0043).
+///
 /// What was taken back meanwhile is not sent either (a dead row that is replayed): when the host
 /// has the end of a later Delete, of an Undo that names this very activity, or of the Reject of
 /// what this accepts.
 const READ: &str = "
 select d.activity_id, d.inbox_id, i.url, i.shared, d.host, d.shard, d.lane, d.order_key, d.seq,
        a.kind, octet_length(a.body) as body_bytes, a.created_at as activity_at,
-       coalesce(s.visibility = 'direct', false) as is_direct, d.state, d.own_failures, d.created_at, d.published_at,
+       coalesce(s.visibility = 'direct', false) as is_direct, d.state, d.own_failures, d.created_at, coalesce(d.published_at, d.created_at) as published_at,
        coalesce(h.signature, 'cavage') as signature,
        coalesce(h.state, 'ok') as host_state,
        coalesce(h.backlog, false) as host_backlog,
@@ -133,22 +136,19 @@ select d.activity_id, d.inbox_id, i.url, i.shared, d.host, d.shard, d.lane, d.or
        coalesce(h.failed_days, '{}') as failed_days,
        h.last_probe_activity_id, h.last_success_at, h.rate, h.rate_until,
        greatest(
-           (select max(case when s.deleted_at is not null then 0.5::float8
+           (select max(case when p.state = 'queued' then 2.0::float8
+                            when s.deleted_at is not null then 0.5::float8
                             else greatest(extract(epoch from
-                                     coalesce(p.not_before, $5 + interval '1 minute') - $5),
+                                     coalesce(p.not_before, $3 + interval '1 minute') - $3),
                                      0.0)::float8 + 0.5 end)
             from deliveries p
             where p.order_key = d.order_key and p.host = d.host and p.seq < d.seq
-              and p.state = 'parked'),
-           (select 2.0::float8
-            from deliveries p
-            where p.order_key = d.order_key and p.host = d.host and p.seq < d.seq
-              and p.state = 'queued'
-            limit 1),
+              and coalesce(p.state in ('queued', 'parked'), false)),
            (select 1.0::float8
             from activities u
-            where u.order_key = d.order_key and u.seq < d.seq and u.planned_at is null
-              and u.created_at > $5 - interval '1 day'
+            where u.order_key = d.order_key and u.seq < d.seq
+              and coalesce(u.planned_at, 'infinity') = 'infinity'
+              and u.created_at > $3 - interval '1 day'
             limit 1)
        ) as behind_seconds,
        coalesce(case when a.kind in ('Create', 'Update', 'Announce', 'Like') then
@@ -211,8 +211,10 @@ select d.activity_id, d.inbox_id, i.url, i.shared, d.host, d.shard, d.lane, d.or
                  where hi.host = d.host and ld.state in ('delivered', 'dead', 'cancelled')))
            then 'withdrawn' end) as unwanted
 from unnest($1::bigint[], $2::bigint[]) as pair(activity_id, inbox_id)
-join deliveries d on d.activity_id = pair.activity_id and d.inbox_id = pair.inbox_id
-     and d.activity_id between $3 and $4
+-- Row by row, each in the one partition of its activity: `offset 0` keeps the join in this order.
+cross join lateral (
+    select * from deliveries r
+    where r.activity_id = pair.activity_id and r.inbox_id = pair.inbox_id offset 0) d
 join activities a on a.id = d.activity_id
 join inboxes i on i.id = d.inbox_id
 left join hosts h on h.host = d.host

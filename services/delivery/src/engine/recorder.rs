@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use sqlx::{PgConnection, PgPool};
 use tidegate_model::Clock;
-use tidegate_store::StoreError;
+use tidegate_store::{ReadOnly, StoreError, begin_steady};
 use time::{Date, OffsetDateTime};
 
 use super::dead_follows::{Post, withdraw};
@@ -163,13 +163,9 @@ async fn outcomes(
         .filter(|record| matches!(record.outcome.fate, Fate::Dead { .. }))
         .map(|record| record.item.activity_id)
         .collect();
-    if dead.is_empty() {
-        let mut connection = pool.acquire().await?;
-        return outcomes_in(&mut connection, now, records).await;
-    }
-    let mut transaction = pool.begin().await?;
+    let mut transaction = begin_steady(pool, ReadOnly::No).await?;
     let released = outcomes_in(&mut transaction, now, records).await?;
-    let told = withdraw(&mut transaction, post, &dead).await?;
+    let told = !dead.is_empty() && withdraw(&mut transaction, post, &dead).await?;
     transaction.commit().await?;
     if told {
         post.outbox.wake();
@@ -214,8 +210,6 @@ async fn outcomes_in(
                 .map(|record| record.outcome.error.as_deref())
                 .collect::<Vec<_>>(),
         )
-        .bind(activities.first())
-        .bind(activities.last())
         .bind(now)
         .fetch_one(connection)
         .await?;
@@ -237,18 +231,18 @@ with outcome as (
         not_before = o.not_before,
         last_status = case when o.attempted then o.status else d.last_status end,
         last_error = case when o.attempted then o.error else d.last_error end,
-        updated_at = $13
+        updated_at = $11
     from outcome o
     where d.activity_id = o.activity_id and d.inbox_id = o.inbox_id
       and d.state in ('queued', 'parked')
-      and d.activity_id between $11 and $12
     returning d.order_key, d.host, d.shard, d.seq, d.state, d.not_before, d.activity_id, d.reason
 ), released as (
-    update deliveries w set not_before = $13, updated_at = $13
+    update deliveries w set not_before = $11, updated_at = $11
     from (select order_key, host, min(seq) as seq from written
           where state <> 'parked' group by order_key, host) f
     where w.order_key = f.order_key and w.host = f.host and w.seq > f.seq
-      and w.state = 'parked' and w.reason = 'order' and w.not_before > $13
+      and w.state <> 'queued' and w.reason = 'order' and w.not_before > $11
+      and coalesce(w.state in ('queued', 'parked'), false)
     returning 1
 ), marked as (
     insert into hosts (host, shard, backlog)

@@ -265,7 +265,7 @@ async fn take_one(
         }
     };
     // A row that was published again says a later time than its message: the earliest counts.
-    let published = reading.rows.values().filter_map(|row| row.published_at);
+    let published = reading.rows.values().map(|row| row.published_at);
     if let Some(published_at) = published.min() {
         context.watermarks.taken(lane, shard, published_at);
     }

@@ -36,6 +36,8 @@ struct Activity {
     to_accounts: Vec<i64>,
     to_earlier_recipients: bool,
     is_planned: bool,
+    /// Whether the queue took every row once.
+    is_published: bool,
 }
 
 impl Activity {
@@ -88,7 +90,8 @@ async fn with_predecessors(pool: &PgPool, activity_id: i64) -> Result<Vec<i64>, 
 async fn read(pool: &PgPool, id: i64) -> Result<Option<Activity>, Trouble> {
     Ok(sqlx::query_as(
         "select id, kind, account_id, order_key, seq, lane, status_id, to_followers_of,
-                to_accounts, to_earlier_recipients, planned_at is not null as is_planned
+                to_accounts, to_earlier_recipients, planned_at is not null as is_planned,
+                published_at is not null as is_published
          from activities where id = $1",
     )
     .bind(id)
@@ -108,7 +111,7 @@ async fn is_wanted(pool: &PgPool, activity: &Activity) -> Result<bool, Trouble> 
 
 /// Freezes the recipients: the count on the activity, the inboxes beside the status.
 async fn close(pool: &PgPool, activity: &Activity) -> Result<(), Trouble> {
-    let mut transaction = pool.begin().await?;
+    let mut transaction = tidegate_store::begin(pool).await?;
     // Waits for batches under way; from here on no row can be added.
     let open: Option<i64> = sqlx::query_scalar(
         "select id from activities where id = $1 and planned_at is null for no key update",

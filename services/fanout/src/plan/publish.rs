@@ -20,25 +20,39 @@ struct Row {
     inbox_id: i64,
 }
 
-/// Publishes every row that waits for its first message, and notes which the queue took. A crash
-/// in between publishes some twice; the row's state absorbs it.
+/// Publishes every row of the activity, and notes on the activity that the queue took them all: a
+/// note on each row would cost as much as the row. A crash or a refusal in between publishes some
+/// twice; the row's state absorbs it.
 pub(super) async fn all(deps: &FanoutDeps, activity: &Activity) -> Result<(), Trouble> {
+    if activity.is_published {
+        return Ok(());
+    }
+    let (mut shard, mut inbox_id) = (-1, 0);
     loop {
         let rows: Vec<Row> = sqlx::query_as(
             "select shard, inbox_id from deliveries
-             where activity_id = $1 and state = 'queued' and published_at is null
-             order by shard, inbox_id limit $2",
+             where activity_id = $1 and state = 'queued' and (shard, inbox_id) > ($2, $3)
+             order by shard, inbox_id limit $4",
         )
         .bind(activity.id)
+        .bind(shard)
+        .bind(inbox_id)
         .bind(ROWS_PER_ROUND)
         .fetch_all(&deps.pool)
         .await?;
-        let is_last = (rows.len() as i64) < ROWS_PER_ROUND;
         round(deps, activity, &rows).await?;
-        if is_last {
-            return Ok(());
+        match rows.last() {
+            Some(last) if rows.len() as i64 == ROWS_PER_ROUND => {
+                (shard, inbox_id) = (last.shard, last.inbox_id);
+            }
+            _ => break,
         }
     }
+    sqlx::query("update activities set published_at = now() where id = $1")
+        .bind(activity.id)
+        .execute(&deps.pool)
+        .await?;
+    Ok(())
 }
 
 async fn round(deps: &FanoutDeps, activity: &Activity, rows: &[Row]) -> Result<(), Trouble> {
@@ -47,31 +61,16 @@ async fn round(deps: &FanoutDeps, activity: &Activity, rows: &[Row]) -> Result<(
         return Ok(());
     }
     let batch = messages
-        .iter()
+        .into_iter()
         .map(|message| Outgoing {
-            queue: deps.queues.of(message, activity.lane()),
-            message: message.clone(),
+            queue: deps.queues.of(&message, activity.lane()),
+            message,
         })
         .collect();
-    let results = deps.queue.publish(batch).await;
-    let mut taken = Vec::new();
-    let mut trouble = None;
-    for (message, result) in messages.into_iter().zip(results) {
-        match (message, result) {
-            (Message::Deliver { inbox_ids, .. }, Ok(())) => taken.extend(inbox_ids),
-            (_, Ok(())) => {}
-            (_, Err(error)) => trouble = Some(error),
-        }
+    for result in deps.queue.publish(batch).await {
+        result?;
     }
-    sqlx::query(
-        "update deliveries set published_at = now()
-         where activity_id = $1 and inbox_id = any($2) and published_at is null",
-    )
-    .bind(activity.id)
-    .bind(&taken)
-    .execute(&deps.pool)
-    .await?;
-    trouble.map_or(Ok(()), |error| Err(error.into()))
+    Ok(())
 }
 
 /// Rows, sorted by shard, as messages of one shard each.
