@@ -80,8 +80,8 @@ async fn every_distinct_inbox_gets_one_row_and_is_in_one_message_of_its_shard() 
     assert_eq!(urls.len(), 150);
     assert!(!urls.contains("https://pending.test/inbox"));
     assert_eq!(planned_count(&world, activity).await, Some(150));
-    let unpublished = "select count(*) from deliveries where published_at is null";
-    assert_eq!(world.count(unpublished).await, 0);
+    let published = "select count(*) from activities where published_at is not null";
+    assert_eq!(world.count(published).await, 1);
 
     let messages = messages(&world).await;
     let mut sent = Vec::new();
@@ -225,7 +225,7 @@ async fn a_crash_between_closing_and_publishing_is_made_up_for() {
         .execute(&world.deps.pool)
         .await
         .expect("deletes");
-    sqlx::query("update deliveries set published_at = null")
+    sqlx::query("update activities set published_at = null")
         .execute(&world.deps.pool)
         .await
         .expect("updates");
