@@ -1,6 +1,8 @@
 //! Signing what goes out: parsed keys in a bounded cache, private-key operations on a bounded
 //! blocking pool, never on the threads that drive connections.
 
+mod desk;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,9 +12,9 @@ use sqlx::PgPool;
 use tidegate_federation::signature::{SignatureError, SigningKey, sign_cavage, sign_rfc9421};
 use tidegate_model::Clock;
 use tidegate_store::{KeyVault, StoreError, VaultError, accounts};
-use tokio::sync::Semaphore;
 use url::Url;
 
+use self::desk::Desk;
 use crate::metrics::SIGNATURES;
 
 /// Parsed keys that are kept: an instance with this many people posting at once signs without
@@ -76,14 +78,14 @@ pub enum SignError {
     Signature(#[from] SignatureError),
 }
 
-/// Signs on behalf of local accounts. Clones share keys and permits.
+/// Signs on behalf of local accounts. Clones share keys and threads.
 #[derive(Clone)]
 pub struct Signer {
     pool: PgPool,
     vault: KeyVault,
     clock: Clock,
     keys: Cache<i64, SigningKey>,
-    permits: Arc<Semaphore>,
+    desk: Desk,
 }
 
 impl Signer {
@@ -99,7 +101,7 @@ impl Signer {
                 .max_capacity(KEPT_KEYS)
                 .time_to_live(KEY_TIME)
                 .build(),
-            permits: Arc::new(Semaphore::new(cores)),
+            desk: Desk::new(cores),
         }
     }
 
@@ -115,17 +117,15 @@ impl Signer {
     ) -> Result<HeaderMap, SignError> {
         let key = self.key(account_id).await?;
         let (url, now) = (url.clone(), self.clock.now());
-        let permit = Arc::clone(&self.permits).acquire_owned().await;
-        let signed = tokio::task::spawn_blocking(move || {
-            let _permit = permit;
+        let signing = self.desk.run(move || {
             let digest = digest.as_deref();
             match scheme {
                 Scheme::Cavage => sign_cavage(&key, &method, &url, now, digest),
                 Scheme::Rfc9421 => sign_rfc9421(&key, &method, &url, now, digest),
             }
-        })
-        .await
-        .map_err(|_| SignatureError::Signing("the signing thread ended"))??;
+        });
+        let ended = SignatureError::Signing("the signing thread ended");
+        let signed = signing.await.ok_or(ended)??;
         SIGNATURES.with_label_values(&[scheme.as_str()]).inc();
         let mut headers = HeaderMap::with_capacity(signed.len());
         for (name, value) in signed {
