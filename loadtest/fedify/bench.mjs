@@ -34,7 +34,7 @@ async function send({ hosts, suffix, activities, text }) {
   }));
   for (let activity = 0; activity < activities; activity++) {
     const id = new URL(`${origin}/notes/${Date.now()}-${++number}`);
-    const values = { tos: [PUBLIC_COLLECTION], ccs: [ctx.getFollowersUri?.(user) ?? ctx.getActorUri(user)] };
+    const values = { tos: [PUBLIC_COLLECTION], ccs: [new URL(`${ctx.getActorUri(user)}/followers`)] };
     const object = new Note({ id, attribution: ctx.getActorUri(user), content: `<p>${text}</p>`, ...values });
     const create = new Create({ id: new URL("#activity", id), actor: ctx.getActorUri(user), object, ...values });
     await ctx.sendActivity({ identifier: user }, recipients, create, { preferSharedInbox: true });
