@@ -18,7 +18,7 @@ check: ## formatting, lints and unit tests: under a minute when warm
 kills: ## the long form of the kill tests: three rounds of every victim in both modes
 	TIDEGATE_KILL_ROUNDS=3 cargo test -p tidegate-node --test e2e kills -- --nocapture --test-threads=1
 
-bench-delivery: ## the delivery benchmark: an hour on an idle machine, 15 GB of disk
+bench-delivery: ## the delivery benchmark: wants an idle machine and 15 GB of disk
 	@./deploy/scripts/bench-delivery
 
 test-fresh: ## run `make run` and `make test` in a bare Debian 12 (as root, takes half an hour)
