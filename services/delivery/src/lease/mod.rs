@@ -141,7 +141,15 @@ impl Leases {
         let asked = Instant::now();
         let found = rows::round(&self.pool, self.me, self.shards, &self.options).await;
         let found = match found {
-            Ok(found) => found,
+            Ok(Some(found)) => found,
+            Ok(None) => {
+                tracing::error!(
+                    shards = self.shards,
+                    "the number of shards was changed: end this process and start it with the \
+                     new one"
+                );
+                return self.options.renew;
+            }
             Err(error) => {
                 tracing::warn!(%error, "leases of shards cannot be renewed yet");
                 return self.options.renew;

@@ -22,15 +22,19 @@ pub(super) struct Found {
     pub(super) next_expiry: Option<Duration>,
 }
 
-/// Says that we live, renews what is ours, and claims what is free up to our share.
+/// Says that we live, renews what is ours, and claims what is free up to our share. `None`: the
+/// instance has another number of shards, and nothing may be claimed with ours.
 pub(super) async fn round(
     pool: &PgPool,
     me: Uuid,
     shards: u32,
     options: &LeaseOptions,
-) -> Result<Found, StoreError> {
+) -> Result<Option<Found>, StoreError> {
     let length = options.length.as_secs_f64();
     let mut transaction = pool.begin().await?;
+    if !tidegate_store::shards::hold(&mut transaction, shards).await? {
+        return Ok(None);
+    }
     sqlx::query(
         "insert into delivery_workers (id, seen_at) values ($1, now())
          on conflict (id) do update set seen_at = now()",
@@ -48,13 +52,13 @@ pub(super) async fn round(
     };
     let next_expiry = next_expiry(&mut transaction, me).await?;
     transaction.commit().await?;
-    Ok(Found {
+    Ok(Some(Found {
         lacks: gained.len() < room,
         renewed,
         gained,
         share,
         next_expiry,
-    })
+    }))
 }
 
 /// Our part of the shards: even, and what is left over goes to the first workers by id, so that
