@@ -30,6 +30,8 @@ pub(crate) enum Mode {
     Split,
     /// The same, with a second delivery process that the others know of and the test starts.
     SecondDelivery,
+    /// The same with three more.
+    FourDelivery,
 }
 
 /// What a cluster is started on.
@@ -88,7 +90,7 @@ impl Cluster {
                 timelines: "memory".to_owned(),
                 timelines_prefix: "tidegate".to_owned(),
             },
-            Mode::Split | Mode::SecondDelivery => {
+            Mode::Split | Mode::SecondDelivery | Mode::FourDelivery => {
                 let place = RabbitMq::shared().await.vhost().await;
                 let redis = Redis::shared().await;
                 let stores = Stores {
@@ -307,6 +309,14 @@ const fn roles(mode: Mode) -> &'static [(&'static str, bool)] {
             ("api", false),
             ("fanout", false),
             ("delivery", false),
+            ("delivery", true),
+        ],
+        Mode::FourDelivery => &[
+            ("api", false),
+            ("fanout", false),
+            ("delivery", false),
+            ("delivery", true),
+            ("delivery", true),
             ("delivery", true),
         ],
     }

@@ -9,3 +9,4 @@ mod kills;
 mod operations;
 mod process;
 mod stories;
+mod workers;
