@@ -1,5 +1,5 @@
 # Short names for the scripts and cargo commands below; `make` lists them.
-.PHONY: help run test check kills test-fresh servers stop-servers
+.PHONY: help run test check kills faults test-fresh servers stop-servers
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -17,6 +17,9 @@ check: ## formatting, lints and unit tests: under a minute when warm
 
 kills: ## the long form of the kill tests: three rounds of every victim in both modes
 	TIDEGATE_KILL_ROUNDS=3 cargo test -p tidegate-node --test e2e kills -- --nocapture --test-threads=1
+
+faults: ## the long faults of RabbitMQ: alarms, restarts, deleted queues, a cluster that loses its leader
+	cargo test -p tidegate-node --test e2e faults -- --ignored --nocapture --test-threads=1
 
 test-fresh: ## run `make run` and `make test` in a bare Debian 12 (as root, takes half an hour)
 	./deploy/scripts/test-fresh

@@ -60,6 +60,13 @@ pub(crate) struct Node {
     process: Option<Process>,
 }
 
+impl Node {
+    /// Its process, to look at.
+    pub(crate) fn running(&self) -> anyhow::Result<&Process> {
+        self.process.as_ref().context("the process was taken")
+    }
+}
+
 /// A running instance.
 pub(crate) struct Cluster {
     /// Where people and servers reach it.

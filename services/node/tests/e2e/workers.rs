@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 use sqlx::PgPool;
 use sqlx::types::Uuid;
-use tidegate_loadtest::{Arrival, HostBehaviour};
+use tidegate_loadtest::Arrival;
 use tidegate_model::shard_of;
 
-use crate::client::{Client, eventually};
 use crate::cluster::{Cluster, Mode};
+use crate::load::Load;
 
 /// Not a multiple of the number of workers, so that an uneven division shows.
 const SHARDS: u32 = 6;
@@ -109,76 +109,6 @@ async fn join(cluster: &mut Cluster, index: usize) -> anyhow::Result<(Uuid, Inst
     }
 }
 
-/// Posts written so far, and their author.
-struct Load {
-    author: Client,
-    written: Vec<String>,
-}
-
-impl Load {
-    async fn start(cluster: &Cluster) -> anyhow::Result<Self> {
-        let author = cluster.user("ada").await?;
-        let target = cluster.actor("ada");
-        for host in hosts() {
-            cluster.sim.add_host(&host, HostBehaviour::default());
-            let follower = cluster.sim.add_actor(&host, "follower", true);
-            crate::stories::taken(cluster.sim.follow(&follower, &target).await?)?;
-        }
-        eventually("all followers", async || {
-            let path = format!("/api/v1/accounts/{}", author.account_id);
-            Ok(author.get(&path).await?["followers_count"] == SHARDS)
-        })
-        .await?;
-        Ok(Self {
-            author,
-            written: Vec::new(),
-        })
-    }
-
-    async fn write(&mut self, cluster: &Cluster, count: usize) -> anyhow::Result<()> {
-        for _ in 0..count {
-            let words = format!("number {}", self.written.len());
-            let status = self.author.say(&words, "public").await?;
-            let id = crate::client::text(&status, "id")?;
-            self.written
-                .push(format!("{}/statuses/{id}/activity", cluster.actor("ada")));
-        }
-        Ok(())
-    }
-
-    fn pace(cluster: &Cluster, latency: Duration) {
-        for host in hosts() {
-            cluster
-                .sim
-                .set_behaviour(&host, HostBehaviour::slow(latency));
-        }
-    }
-
-    /// How many (post, host) pairs are still to come.
-    fn missing(&self, cluster: &Cluster) -> usize {
-        let there = cluster.sim.ledger().effects();
-        let there = there
-            .iter()
-            .filter(|arrival| self.written.iter().any(|id| **id == *arrival.activity))
-            .count();
-        self.written.len() * SHARDS as usize - there
-    }
-
-    /// Waits until every post is everywhere.
-    async fn arrive(&self, cluster: &Cluster, patience: Duration) -> anyhow::Result<Duration> {
-        let started = Instant::now();
-        while self.missing(cluster) > 0 {
-            ensure!(
-                started.elapsed() < patience,
-                "{} pairs never came",
-                self.missing(cluster)
-            );
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        Ok(started.elapsed())
-    }
-}
-
 fn attempts(cluster: &Cluster) -> BTreeMap<Arrival, u32> {
     let arrivals = cluster.sim.ledger().arrivals().into_iter();
     arrivals
@@ -205,7 +135,7 @@ async fn shards_move_between_processes_that_come_die_and_freeze() -> anyhow::Res
 async fn run(cluster: &mut Cluster) -> anyhow::Result<()> {
     let pool = cluster.database()?.pool.clone();
     until_leases(&pool, "one worker", Instant::now(), |held| is_even(held, 1)).await?;
-    let mut load = Load::start(cluster).await?;
+    let mut load = Load::start(cluster, hosts()).await?;
 
     let mut ids = Vec::new();
     for count in 2..=4 {
@@ -229,12 +159,12 @@ async fn killed(
     load: &mut Load,
     victim: Uuid,
 ) -> anyhow::Result<()> {
-    Load::pace(cluster, SLOW);
+    load.pace(cluster, SLOW);
     load.write(cluster, 20).await?;
     ensure!(load.missing(cluster) > 0, "it dies idle");
     cluster.take(FIRST + 1)?.kill9()?;
     let killed = Instant::now();
-    Load::pace(cluster, Duration::ZERO);
+    load.pace(cluster, Duration::ZERO);
     let took = until_leases(pool, "heirs", killed, |held| {
         !held.contains_key(&victim) && is_even(held, 3)
     })
@@ -252,7 +182,7 @@ async fn frozen(
     load: &mut Load,
     victim: Uuid,
 ) -> anyhow::Result<()> {
-    Load::pace(cluster, SLOW);
+    load.pace(cluster, SLOW);
     load.write(cluster, 40).await?;
     let had = leases(pool)
         .await?
@@ -267,7 +197,7 @@ async fn frozen(
     ensure!(waiting >= 10, "only {waiting} rows wait in the frozen one");
     cluster.process(FIRST + 2)?.freeze()?;
     let frozen = Instant::now();
-    Load::pace(cluster, Duration::ZERO);
+    load.pace(cluster, Duration::ZERO);
     load.write(cluster, 1).await?;
     let took = until_leases(pool, "heirs", frozen, |held| {
         !held.contains_key(&victim) && is_even(held, 2)
