@@ -239,10 +239,11 @@ impl Node {
 
     /// Makes it one of `all` when it starts; they know each other by the cookie.
     pub(crate) fn join(&self, all: &[String], cookie: &str) -> Result<()> {
-        let mut settings = "cluster_formation.peer_discovery_backend = classic_config\n".to_owned();
-        for (number, name) in (1..).zip(all) {
-            settings += &format!("cluster_formation.classic_config.nodes.{number} = {name}\n");
-        }
+        let peers = (1..).zip(all).map(|(number, name)| {
+            format!("cluster_formation.classic_config.nodes.{number} = {name}\n")
+        });
+        let backend = "cluster_formation.peer_discovery_backend = classic_config\n";
+        let settings = backend.to_owned() + &peers.collect::<String>();
         let path = self.folder.join("rabbitmq.conf");
         let base = fs::read_to_string(&path)?;
         fs::write(path, base + &settings)?;

@@ -36,7 +36,7 @@ const FIRST: usize = 2;
 /// A host for every shard.
 fn hosts() -> Vec<String> {
     let named = |shard| {
-        (0..)
+        (0..1_000)
             .map(|number| format!("w{number}.sim.test"))
             .find(|host| shard_of(host, SHARDS) == shard)
     };
