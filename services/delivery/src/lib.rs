@@ -19,6 +19,7 @@ mod options;
 mod partitions;
 mod publish;
 mod reconcile;
+mod reshard;
 mod service;
 mod signer;
 mod verify;
@@ -41,6 +42,7 @@ pub use egress::{
 pub use instance_actor::ensure_instance_actor;
 pub use options::DeliveryOptions;
 pub use partitions::maintain as maintain_partitions;
+pub use reshard::{ReshardError, Resharded, change_shards};
 pub use service::{DeliveriesService, EgressService};
 pub use signer::{Scheme, SignError, Signer};
 pub use verify::{Counts, Miscounted, Missing, Verification, verify};

@@ -133,6 +133,12 @@ pub(crate) static FETCHES: LazyLock<IntCounterVec> = counter!(
     ["kind", "answer"]
 );
 
+/// Messages that came back so often that they are handled alone.
+pub(crate) static SUSPECTS: LazyLock<IntCounter> = counter!(
+    "tidegate_delivery_suspect_messages_total",
+    "Messages of deliveries that came back too often and were set apart; normally 0."
+);
+
 /// Panics while a row was worked on; the row is dead with the reason poison.
 pub(crate) static PANICS: LazyLock<IntCounter> = counter!(
     "tidegate_delivery_panics_total",

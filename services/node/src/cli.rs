@@ -81,6 +81,20 @@ pub(crate) enum Admin {
     /// Messages that nobody could handle.
     #[command(subcommand)]
     DeadMessages(DeadMessages),
+    /// How delivery is divided among processes.
+    #[command(subcommand)]
+    Shards(Shards),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Shards {
+    /// Changes the number of delivery shards, while no delivery process runs.
+    Set {
+        /// The new number.
+        // The same bounds as of queue.shards.
+        #[arg(value_parser = clap::value_parser!(u32).range(1..=1024))]
+        count: u32,
+    },
 }
 
 #[derive(Debug, Subcommand)]

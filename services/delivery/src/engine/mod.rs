@@ -22,6 +22,8 @@ mod recorder;
 mod scheduler;
 mod shards;
 mod standing;
+mod suspects;
+mod taking;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -147,10 +149,11 @@ pub(crate) async fn run(delivery: &Delivery, stop: &Stop) -> anyhow::Result<()> 
         stop: stop.clone(),
     };
     let leasing = shards::lease(context.clone());
+    let suspecting = suspects::take(context.clone());
     let mut engine = Engine::new(context);
     let working = engine.work(&mut told);
     tokio::select! {
-        result = async { tokio::try_join!(leasing, working) } => result.map(|_| ()),
+        result = async { tokio::try_join!(leasing, suspecting, working) } => result.map(|_| ()),
         () = stop.hard.cancelled() => Ok(()),
     }
 }

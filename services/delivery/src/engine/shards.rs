@@ -1,28 +1,19 @@
-//! The shards of this process: taking their messages while they are ours, and handing them over.
+//! The shards of this process: ours while we hold the lease, then handed over.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::Duration;
 
-use tidegate_model::{Lane, Message};
-use tidegate_queue::{Consumer, Delivered};
-use tokio::sync::Semaphore;
+use tidegate_model::Lane;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::event::Event;
-use super::item::{Batch, Origin};
-use super::reading::read;
-use super::{Context, Engine};
+use super::{Context, Engine, taking};
 use crate::lease::LeaseEvent;
 
 /// How long a shard may take to be handed over: what is under way then may still arrive, and the
 /// next owner is told so.
 const HAND_OVER: Duration = Duration::from_secs(5);
-
-/// How long before a consumer that could not be started is tried again, and a message for which
-/// the database was away comes again.
-const AGAIN: Duration = Duration::from_secs(1);
 
 /// One shard that is ours.
 struct Shard {
@@ -92,7 +83,7 @@ impl Engine {
             LeaseEvent::Gained { shard, unsettled } => {
                 let (quiet, closed) = (CancellationToken::new(), CancellationToken::new());
                 for lane in Lane::ALL {
-                    let taking = take(
+                    let taking = taking::lane(
                         self.context.clone(),
                         shard,
                         lane,
@@ -169,107 +160,4 @@ impl Engine {
                 .map(|record| &record.item.place)
                 .any(|place| place.shard == shard)
     }
-}
-
-/// Takes the messages of one lane of a shard until it is given up.
-async fn take(
-    context: Context,
-    shard: u32,
-    lane: Lane,
-    quiet: CancellationToken,
-    closed: CancellationToken,
-) {
-    let name = context.queues.deliver(lane, shard);
-    let room = Arc::new(Semaphore::new(context.options.prefetch_inboxes));
-    while !quiet.is_cancelled() {
-        let names = [name.clone()];
-        match context
-            .queue
-            .consume(&names, context.options.prefetch_messages)
-            .await
-        {
-            Ok(mut consumer) => {
-                read_all(&context, &mut *consumer, shard, lane, &room, &quiet).await;
-                consumer.stop().await;
-                // What is in hand is acknowledged on the consumer's channel: it stays until then.
-                if quiet.is_cancelled() {
-                    closed.cancelled().await;
-                }
-            }
-            Err(error) => {
-                tracing::warn!(%error, queue = name, "the queue cannot be consumed yet");
-            }
-        }
-        tokio::select! {
-            () = quiet.cancelled() => {}
-            () = tokio::time::sleep(AGAIN) => {}
-        }
-    }
-}
-
-async fn read_all(
-    context: &Context,
-    consumer: &mut dyn Consumer,
-    shard: u32,
-    lane: Lane,
-    room: &Arc<Semaphore>,
-    quiet: &CancellationToken,
-) {
-    loop {
-        let next = tokio::select! {
-            () = quiet.cancelled() => return,
-            next = consumer.next() => next,
-        };
-        let Some(delivered) = next else { return };
-        tokio::select! {
-            () = quiet.cancelled() => return,
-            () = take_one(context, delivered, shard, lane, room) => {}
-        }
-    }
-}
-
-/// Reads a message's rows and hands them to the engine.
-async fn take_one(
-    context: &Context,
-    delivered: Delivered,
-    shard: u32,
-    lane: Lane,
-    room: &Arc<Semaphore>,
-) {
-    let Message::Deliver {
-        activity_id,
-        inbox_ids,
-        ..
-    } = &delivered.message
-    else {
-        return delivered.bury("not a delivery").await;
-    };
-    let (activity_id, mut inbox_ids) = (*activity_id, inbox_ids.clone());
-    inbox_ids.sort_unstable();
-    inbox_ids.dedup();
-    if inbox_ids.is_empty() {
-        return delivered.ack().await;
-    }
-    // A message that is larger than all the room there is has all of it.
-    let wanted = inbox_ids.len().min(context.options.prefetch_inboxes).max(1);
-    let wanted = u32::try_from(wanted).unwrap_or(1);
-    let Ok(permit) = Arc::clone(room).acquire_many_owned(wanted).await else {
-        return;
-    };
-    let pairs: Vec<(i64, i64)> = inbox_ids.into_iter().map(|id| (activity_id, id)).collect();
-    let reading = match read(&context.pool, &pairs, context.clock.now()).await {
-        Ok(reading) => Arc::new(reading),
-        Err(error) => {
-            tracing::warn!(%error, "a message waits for the database");
-            return delivered.give_back(AGAIN).await;
-        }
-    };
-    // A row that was published again says a later time than its message: the earliest counts.
-    let published = reading.rows.values().map(|row| row.published_at);
-    if let Some(published_at) = published.min() {
-        context.watermarks.taken(lane, shard, published_at);
-    }
-    let batch = Batch::of_message(pairs, Arc::clone(&reading), delivered, shard, permit);
-    let event = Engine::rows_event(Arc::new(batch), reading, Origin::Queue, None);
-    context.tell(event).await;
 }

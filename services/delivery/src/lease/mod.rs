@@ -103,11 +103,12 @@ impl Leases {
         F: Future<Output = ()> + Send,
     {
         while !stop.is_stopping() {
-            self.round(&events).await;
+            let soon = self.round(&events).await;
             // Replicas that were started together do not stay together.
-            let jitter = 0.8 + 0.4 * rand::random::<f64>();
+            let jitter = 0.7 + 0.3 * rand::random::<f64>();
+            let wait = self.options.renew.mul_f64(jitter).min(soon);
             tokio::select! {
-                () = tokio::time::sleep(self.options.renew.mul_f64(jitter)) => {}
+                () = tokio::time::sleep(wait) => {}
                 () = stop.soft.cancelled() => {}
             }
         }
@@ -127,8 +128,9 @@ impl Leases {
         }
     }
 
-    /// One look: what runs out, what can be renewed, what is ours to take or to leave.
-    async fn round<F>(&self, events: &(impl Fn(LeaseEvent) -> F + Send + Sync))
+    /// One look: what runs out, what can be renewed, what is ours to take or to leave. Returns
+    /// within which time it is worth looking again.
+    async fn round<F>(&self, events: &(impl Fn(LeaseEvent) -> F + Send + Sync)) -> Duration
     where
         F: Future<Output = ()> + Send,
     {
@@ -139,10 +141,18 @@ impl Leases {
         let asked = Instant::now();
         let found = rows::round(&self.pool, self.me, self.shards, &self.options).await;
         let found = match found {
-            Ok(found) => found,
+            Ok(Some(found)) => found,
+            Ok(None) => {
+                tracing::error!(
+                    shards = self.shards,
+                    "the number of shards was changed: end this process and start it with the \
+                     new one"
+                );
+                return self.options.renew;
+            }
             Err(error) => {
                 tracing::warn!(%error, "leases of shards cannot be renewed yet");
-                return;
+                return self.options.renew;
             }
         };
         let until = asked + self.options.length;
@@ -158,6 +168,16 @@ impl Leases {
             events(LeaseEvent::GiveUp { shard }).await;
         }
         SHARDS_OWNED.set(self.owned().len() as i64);
+        self.look_again(found.lacks, found.next_expiry)
+    }
+
+    /// What is handed over to us is taken soon, and what a dead worker had as soon as its lease
+    /// ran out: a shard that nobody has is a shard that nothing is sent for.
+    fn look_again(&self, lacks: bool, next_expiry: Option<Duration>) -> Duration {
+        let again = self.options.renew / if lacks { 3 } else { 1 };
+        // A little later than to the instant, so that the database agrees that it is over.
+        let margin = self.options.renew / 30;
+        next_expiry.map_or(again, |left| again.min(left + margin))
     }
 
     async fn renew_only<F>(&self, events: &(impl Fn(LeaseEvent) -> F + Send + Sync))

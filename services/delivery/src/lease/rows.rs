@@ -16,17 +16,25 @@ pub(super) struct Found {
     pub(super) gained: Vec<(u32, Option<Duration>)>,
     /// How many we may keep.
     pub(super) share: usize,
+    /// Whether we have fewer than that: somebody is about to hand over.
+    pub(super) lacks: bool,
+    /// When the next lease of another runs out, unless that one renews it.
+    pub(super) next_expiry: Option<Duration>,
 }
 
-/// Says that we live, renews what is ours, and claims what is free up to our share.
+/// Says that we live, renews what is ours, and claims what is free up to our share. `None`: the
+/// instance has another number of shards, and nothing may be claimed with ours.
 pub(super) async fn round(
     pool: &PgPool,
     me: Uuid,
     shards: u32,
     options: &LeaseOptions,
-) -> Result<Found, StoreError> {
+) -> Result<Option<Found>, StoreError> {
     let length = options.length.as_secs_f64();
     let mut transaction = tidegate_store::begin(pool).await?;
+    if !tidegate_store::shards::hold(&mut transaction, shards).await? {
+        return Ok(None);
+    }
     sqlx::query(
         "insert into delivery_workers (id, seen_at) values ($1, now())
          on conflict (id) do update set seen_at = now()",
@@ -35,26 +43,57 @@ pub(super) async fn round(
     .execute(&mut *transaction)
     .await?;
     let renewed = renew_in(&mut transaction, me, length).await?;
-    let live: i64 = sqlx::query_scalar(
-        "select count(*) from delivery_workers where seen_at > now() - make_interval(secs => $1)",
-    )
-    .bind(length)
-    .fetch_one(&mut *transaction)
-    .await?;
-    let live = u32::try_from(live).unwrap_or(1).max(1);
-    let share = shards.div_ceil(live) as usize;
+    let share = share(&mut transaction, me, shards, length).await?;
     let room = share.saturating_sub(renewed.len());
     let gained = if room > 0 {
         claim(&mut transaction, me, shards, room, options).await?
     } else {
         Vec::new()
     };
+    let next_expiry = next_expiry(&mut transaction, me).await?;
     transaction.commit().await?;
-    Ok(Found {
+    Ok(Some(Found {
+        lacks: gained.len() < room,
         renewed,
         gained,
         share,
-    })
+        next_expiry,
+    }))
+}
+
+/// Our part of the shards: even, and what is left over goes to the first workers by id, so that
+/// all of them count the same and no two parts differ by more than one.
+async fn share(
+    connection: &mut PgConnection,
+    me: Uuid,
+    shards: u32,
+    length: f64,
+) -> Result<usize, StoreError> {
+    let (live, before): (i64, i64) = sqlx::query_as(
+        "select count(*), count(*) filter (where id < $2)
+         from delivery_workers where seen_at > now() - make_interval(secs => $1)",
+    )
+    .bind(length)
+    .bind(me)
+    .fetch_one(connection)
+    .await?;
+    let live = u32::try_from(live).unwrap_or(1).max(1);
+    let is_among_first = before < i64::from(shards % live);
+    Ok((shards / live) as usize + usize::from(is_among_first))
+}
+
+async fn next_expiry(
+    connection: &mut PgConnection,
+    me: Uuid,
+) -> Result<Option<Duration>, StoreError> {
+    let seconds: Option<f64> = sqlx::query_scalar(
+        "select extract(epoch from min(expires_at) - now())::float8
+         from shard_leases where holder <> $1 and expires_at > now()",
+    )
+    .bind(me)
+    .fetch_one(connection)
+    .await?;
+    Ok(seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()))
 }
 
 async fn renew_in(

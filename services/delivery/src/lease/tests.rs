@@ -78,10 +78,11 @@ async fn shares_are_even_and_a_newcomer_has_its_own() {
     until("one has all", || workers[0].count() == 32).await;
     for count in 2..=5_usize {
         workers.push(Worker::start(&db.pool));
-        let most = 32_usize.div_ceil(count);
+        let (least, most) = (32 / count, 32_usize.div_ceil(count));
         until("shares are even", || {
             let counts: Vec<usize> = workers.iter().map(Worker::count).collect();
-            counts.iter().sum::<usize>() == 32 && counts.iter().all(|count| *count <= most)
+            let is_even = |count: &usize| (least..=most).contains(count);
+            counts.iter().sum::<usize>() == 32 && counts.iter().all(is_even)
         })
         .await;
     }

@@ -19,12 +19,12 @@ use sqlx::PgPool;
 use tidegate_delivery::{Delivery, DeliveryDeps, DeliveryOptions, EgressOptions};
 use tidegate_federation::{keys, signature::body_digest};
 use tidegate_loadtest::{Sim, SimConfig};
-use tidegate_model::{Clock, Instance, Lane, Message, Queues, shard_of};
-use tidegate_queue::{Outgoing, TableQueue};
+use tidegate_model::{Clock, Instance, Lane, Message, Queues, Secret, shard_of};
+use tidegate_queue::{Outgoing, RabbitOptions, RabbitQueue, TableQueue};
 use tidegate_store::accounts::{self, NewLocalAccount};
 use tidegate_store::{KeyVault, OutboxHandle};
 use tidegate_telemetry::Stop;
-use tidegate_testkit::{Postgres, TestDatabase};
+use tidegate_testkit::{Postgres, RabbitMq, TestDatabase, TestVhost};
 use tokio::task::JoinHandle;
 use url::Url;
 
@@ -38,6 +38,8 @@ pub struct Rig {
     pub options: DeliveryOptions,
     pub author: i64,
     db: TestDatabase,
+    /// Deleted with the rig.
+    vhost: Option<TestVhost>,
     running: Option<(Stop, JoinHandle<anyhow::Result<()>>)>,
 }
 
@@ -117,8 +119,24 @@ impl Rig {
             options,
             author,
             db,
+            vhost: None,
             running: None,
         }
+    }
+
+    /// The same with the queue on RabbitMQ.
+    pub async fn on_rabbit() -> Self {
+        let mut rig = Self::new().await;
+        let vhost = RabbitMq::shared().await.vhost().await;
+        let options = RabbitOptions {
+            url: Secret::new(vhost.url.clone()),
+            prefix: vhost.prefix.clone(),
+        };
+        let queue = RabbitQueue::new(&options, rig.pool().clone()).expect("a URL of RabbitMQ");
+        rig.deps.queue = Arc::new(queue);
+        rig.deps.queues = Queues::new(vhost.prefix.clone(), 2);
+        rig.vhost = Some(vhost);
+        rig
     }
 
     /// The same with the role running.

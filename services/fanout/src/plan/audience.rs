@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use tidegate_model::{host_of, shard_of};
-use tidegate_store::{accounts, inboxes};
+use tidegate_store::{accounts, inboxes, shards};
 
 use super::Activity;
 use crate::FanoutDeps;
@@ -136,7 +136,7 @@ async fn insert(deps: &FanoutDeps, activity: &Activity, ids: &[i64]) -> Result<u
     let barred = barred(deps, activity, ids).await?;
     let always = is_always_planned(deps, activity).await?;
     let our_host = host_of(deps.instance.base()).unwrap_or_default();
-    let (mut inbox_ids, mut hosts, mut shards) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut inbox_ids, mut hosts, mut numbers) = (Vec::new(), Vec::new(), Vec::new());
     for inbox in inboxes {
         if inbox.host == our_host || barred.contains(&inbox.id) {
             continue;
@@ -144,11 +144,19 @@ async fn insert(deps: &FanoutDeps, activity: &Activity, ids: &[i64]) -> Result<u
         if inbox.is_unavailable && !always {
             continue;
         }
-        shards.push(shard_of(&inbox.host, deps.queues.shards()) as i32);
+        numbers.push(shard_of(&inbox.host, deps.queues.shards()) as i32);
         hosts.push(inbox.host);
         inbox_ids.push(inbox.id);
     }
-    Ok(sqlx::query(
+    let mut transaction = tidegate_store::begin(&deps.pool).await?;
+    // Rows of another number of shards would be nobody's.
+    if !shards::hold(&mut transaction, deps.queues.shards()).await? {
+        return Err(Trouble::Away(
+            "the number of shards was changed: this process must be started with the new one"
+                .to_owned(),
+        ));
+    }
+    let inserted = sqlx::query(
         "with open as (
              select id from activities where id = $1 and planned_at is null for share
          )
@@ -160,13 +168,15 @@ async fn insert(deps: &FanoutDeps, activity: &Activity, ids: &[i64]) -> Result<u
     .bind(activity.id)
     .bind(&inbox_ids)
     .bind(&hosts)
-    .bind(&shards)
+    .bind(&numbers)
     .bind(&activity.lane)
     .bind(&activity.order_key)
     .bind(activity.seq)
-    .execute(&deps.pool)
+    .execute(&mut *transaction)
     .await?
-    .rows_affected())
+    .rows_affected();
+    transaction.commit().await?;
+    Ok(inserted)
 }
 
 /// Whether it goes to unavailable hosts too: somebody waits for the answer, and the attempt

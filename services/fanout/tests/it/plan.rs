@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use tidegate_model::{Message, Visibility, host_of, shard_of};
 use tidegate_store::activities::Audience;
+use tidegate_store::shards::{self, Shards};
 use tidegate_store::statuses;
 
 use crate::support::people::remote_actor;
@@ -262,4 +263,32 @@ async fn unavailable_hosts_get_no_new_public_work_but_what_somebody_waits_for() 
     assert!(!of(urls(&world, public).await));
     assert!(of(urls(&world, direct).await));
     assert_eq!(planned_count(&world, public).await, Some(1));
+}
+
+#[tokio::test]
+async fn no_row_is_written_with_a_number_of_shards_that_is_not_in_use() {
+    let world = World::start().await;
+    let ada = world.local(100, "ada").await;
+    let follower = world.remote("f", "h.test").await;
+    world.follow(&follower, &ada).await;
+    let mine = world.deps.queues.shards();
+    let use_shards = async |count: u32, changing: bool| {
+        let mut connection = world.deps.pool.acquire().await.expect("a connection");
+        shards::set(&mut connection, Shards { count, changing })
+            .await
+            .expect("sets");
+    };
+    use_shards(mine, true).await;
+    let post = world.post(5_001, &ada, Visibility::Public, &[]).await;
+    let plan = world.enqueue("Create", &post, followers_of(ada.id)).await;
+    // It was tried, and waits for another try.
+    eventually("a try that failed", async || {
+        let tried = "select count(*) from queue_messages
+                     where queue = 't.plan' and holder is null and deliveries > 0";
+        world.count(tried).await > 0
+    })
+    .await;
+    assert!(urls(&world, plan).await.is_empty());
+    use_shards(mine, false).await;
+    eventually("the row", async || urls(&world, plan).await.len() == 1).await;
 }

@@ -132,6 +132,11 @@ impl Queues {
         self.name(&format!("deliver.{}.{shard}", lane.as_str()))
     }
 
+    /// Deliveries that came back too often: every delivery process takes one at a time.
+    pub fn suspect(&self) -> String {
+        self.name("deliver.suspect")
+    }
+
     /// The queue that a message belongs in; `lane` matters to deliveries only.
     pub fn of(&self, message: &Message, lane: Lane) -> String {
         match message {
@@ -155,12 +160,13 @@ impl Queues {
         ]
     }
 
-    /// What the delivery role consumes: every lane of every shard.
+    /// What the delivery role consumes: every lane of every shard, and what is suspect.
     pub fn for_delivery(&self) -> Vec<String> {
         Lane::ALL
             .into_iter()
             .flat_map(|lane| (0..self.shards).map(move |shard| (lane, shard)))
             .map(|(lane, shard)| self.deliver(lane, shard))
+            .chain([self.suspect()])
             .collect()
     }
 
@@ -197,7 +203,7 @@ mod tests {
     #[test]
     fn every_queue_has_one_name() {
         let all = Queues::new("t", 4).all();
-        assert_eq!(all.len(), 5 + 3 * 4);
+        assert_eq!(all.len(), 5 + 3 * 4 + 1);
         let unique: std::collections::HashSet<_> = all.iter().collect();
         assert_eq!(unique.len(), all.len());
     }

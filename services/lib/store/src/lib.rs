@@ -13,6 +13,7 @@ pub mod home;
 pub mod inboxes;
 pub mod notifications;
 pub mod settings;
+pub mod shards;
 pub mod statuses;
 
 mod error;

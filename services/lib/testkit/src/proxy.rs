@@ -31,13 +31,18 @@ pub struct BreakableProxy {
 impl BreakableProxy {
     /// Listens on a free port of 127.0.0.1 and passes everything to `upstream` (`host:port`).
     pub async fn start(upstream: impl Into<String>) -> Self {
+        Self::balancing(vec![upstream.into()]).await
+    }
+
+    /// The same in front of several servers: each connection goes to the next one that answers.
+    pub async fn balancing(upstreams: Vec<String>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0")
             .await
             .expect("loopback has a free port");
         let address = listener.local_addr().expect("a bound socket has one");
         let (weather, _) = watch::channel(Weather::Fair(Duration::ZERO));
         let weather = Arc::new(weather);
-        let accepting = tokio::spawn(accept(listener, upstream.into(), Arc::clone(&weather)));
+        let accepting = tokio::spawn(accept(listener, upstreams, Arc::clone(&weather)));
         Self {
             address,
             weather,
@@ -66,15 +71,22 @@ impl BreakableProxy {
     }
 }
 
-async fn accept(listener: TcpListener, upstream: String, weather: Arc<watch::Sender<Weather>>) {
+async fn accept(
+    listener: TcpListener,
+    mut upstreams: Vec<String>,
+    weather: Arc<watch::Sender<Weather>>,
+) {
     while let Ok((client, _)) = listener.accept().await {
         if *weather.borrow() == Weather::Cut {
             continue;
         }
-        let (upstream, weather) = (upstream.clone(), weather.subscribe());
+        let (order, weather) = (upstreams.clone(), weather.subscribe());
+        upstreams.rotate_left(1);
         tokio::spawn(async move {
-            if let Ok(server) = TcpStream::connect(upstream).await {
-                pass_both(client, server, weather).await;
+            for upstream in order {
+                if let Ok(server) = TcpStream::connect(upstream).await {
+                    return pass_both(client, server, weather).await;
+                }
             }
         });
     }
@@ -178,5 +190,18 @@ mod tests {
         let start = tokio::time::Instant::now();
         ping(&mut stream).await.expect("passes");
         assert!(start.elapsed() >= Duration::from_millis(100));
+    }
+
+    #[tokio::test]
+    async fn a_server_that_is_gone_is_passed_over() {
+        let (one, other) = (echo().await, echo().await);
+        let upstreams = [&one, &other].map(|proxy| proxy.address.to_string());
+        let balancer = BreakableProxy::balancing(upstreams.to_vec()).await;
+        drop(one);
+        // Whichever is first for a connection.
+        for _ in 0..3 {
+            let mut stream = TcpStream::connect(balancer.address).await.expect("accepts");
+            ping(&mut stream).await.expect("passes");
+        }
     }
 }

@@ -3,6 +3,8 @@
 //! A start takes 7 to 27 seconds, so that the shared node stays up between runs.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -71,7 +73,7 @@ impl RabbitMq {
     /// A node of this test's own, which may be killed; it ends with the value.
     pub async fn private() -> Self {
         tokio::task::spawn_blocking(|| -> Result<Self> {
-            let node = Node::new(home::private_folder("rabbitmq")?)?;
+            let node = Node::new(home::private_folder("rabbitmq")?, home::free_port()?)?;
             node.start()?;
             Ok(Self {
                 place: Place::Node(node),
@@ -106,13 +108,46 @@ impl RabbitMq {
 
     /// Raises or clears the memory alarm, which blocks every publisher of the node.
     pub async fn memory_alarm(&self, on: bool) {
+        let watermark = if on { "0" } else { "0.4" };
+        self.alarm(["set_vm_memory_high_watermark", watermark])
+            .await;
+    }
+
+    /// The same with the disk: it asks for more free space than any disk has.
+    pub async fn disk_alarm(&self, on: bool) {
+        let limit = if on { "1000000000000000" } else { "50000000" };
+        self.alarm(["set_disk_free_limit", limit]).await;
+    }
+
+    async fn alarm(&self, arguments: [&'static str; 2]) {
         assert!(self.private, "an alarm would block the other tests");
         let node = self.node().clone();
-        let watermark = if on { "0" } else { "0.4" };
-        tokio::task::spawn_blocking(move || node.ctl(&["set_vm_memory_high_watermark", watermark]))
+        tokio::task::spawn_blocking(move || node.ctl(&arguments))
             .await
             .expect("the thread does not panic")
-            .expect("the watermark is set");
+            .expect("the limit is set");
+    }
+
+    /// Deletes a queue of a private node's first virtual host behind everybody's back.
+    pub async fn delete_queue(&self, queue: &str) {
+        assert!(self.private, "it may be another test's");
+        let (port, path) = (self.node().management, format!("/api/queues/%2f/{queue}"));
+        tokio::task::spawn_blocking(move || http::request(port, "DELETE", &path, ""))
+            .await
+            .expect("the thread does not panic")
+            .expect("the queue is deleted");
+    }
+
+    /// How many consumers a private node has, to see whether any were left behind.
+    pub async fn consumers(&self) -> usize {
+        let node = self.node().clone();
+        let listed = tokio::task::spawn_blocking(move || {
+            node.ctl(&["list_consumers", "--quiet", "--no-table-headers"])
+        })
+        .await
+        .expect("the thread does not panic")
+        .expect("consumers are listed");
+        listed.lines().filter(|line| line.contains('\t')).count()
     }
 
     /// Stops the shared node. Blocks.
@@ -136,9 +171,7 @@ impl RabbitMq {
 impl Drop for RabbitMq {
     fn drop(&mut self) {
         if let (true, Place::Node(node)) = (self.private, &self.place) {
-            let _gone = node.end(Signal::SIGKILL);
-            end_epmd(node.epmd);
-            let _gone = fs::remove_dir_all(&node.folder);
+            node.remove();
         }
     }
 }
@@ -159,20 +192,21 @@ fn ensure_running() -> Result<Node> {
         }
         fs::remove_dir_all(&folder)?;
     }
-    let node = Node::new(folder)?;
+    let node = Node::new(folder, home::free_port()?)?;
     node.start()?;
     Ok(node)
 }
 
 impl Node {
-    fn new(folder: PathBuf) -> Result<Self> {
+    /// A node that is not started yet. Nodes of one cluster share the port mapper.
+    pub(crate) fn new(folder: PathBuf, epmd: u16) -> Result<Self> {
         fs::create_dir_all(&folder)?;
         let node = Self {
             folder,
             amqp: home::free_port()?,
             management: home::free_port()?,
             distribution: home::free_port()?,
-            epmd: home::free_port()?,
+            epmd,
         };
         // Plugins open ports on every address unless told otherwise.
         let settings = format!(
@@ -196,6 +230,28 @@ impl Node {
             node.management.to_string(),
         )?;
         Ok(node)
+    }
+
+    /// Its Erlang name.
+    pub(crate) fn name(&self) -> String {
+        format!("t{}@localhost", self.amqp)
+    }
+
+    /// Makes it one of `all` when it starts; they know each other by the cookie.
+    pub(crate) fn join(&self, all: &[String], cookie: &str) -> Result<()> {
+        let peers = (1..).zip(all).map(|(number, name)| {
+            format!("cluster_formation.classic_config.nodes.{number} = {name}\n")
+        });
+        let backend = "cluster_formation.peer_discovery_backend = classic_config\n";
+        let settings = backend.to_owned() + &peers.collect::<String>();
+        let path = self.folder.join("rabbitmq.conf");
+        let base = fs::read_to_string(&path)?;
+        fs::write(path, base + &settings)?;
+        let path = self.folder.join(".erlang.cookie");
+        fs::write(&path, cookie)?;
+        // Erlang refuses one that others could read.
+        fs::set_permissions(path, fs::Permissions::from_mode(0o400))?;
+        Ok(())
     }
 
     fn load(folder: &Path) -> Option<Self> {
@@ -228,7 +284,7 @@ impl Node {
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .env("LANG", "C.UTF-8")
             .env("HOME", &self.folder)
-            .env("RABBITMQ_NODENAME", format!("t{}@localhost", self.amqp))
+            .env("RABBITMQ_NODENAME", self.name())
             .env("RABBITMQ_NODE_PORT", self.amqp.to_string())
             .env("RABBITMQ_NODE_IP_ADDRESS", "127.0.0.1")
             .env("RABBITMQ_DIST_PORT", self.distribution.to_string())
@@ -251,11 +307,10 @@ impl Node {
         command
     }
 
-    fn start(&self) -> Result<()> {
+    pub(crate) fn start(&self) -> Result<()> {
         let program = home::find_program("RabbitMQ", &BINARIES)?;
         let _old = fs::remove_file(self.folder.join("pid"));
         let output = fs::File::create(self.folder.join("output"))?;
-        use std::os::unix::process::CommandExt as _;
         let mut child = self
             .command(&program)
             .stdout(output.try_clone()?)
@@ -270,17 +325,24 @@ impl Node {
         ready
     }
 
-    fn end(&self, signal: Signal) -> Result<()> {
+    pub(crate) fn end(&self, signal: Signal) -> Result<()> {
         match self.pid() {
             Some(pid) => home::end(pid, signal, Duration::from_mins(1)),
             None => Ok(()),
         }
     }
 
-    fn ctl(&self, arguments: &[&str]) -> Result<()> {
+    /// Ends what a test started, and forgets it.
+    pub(crate) fn remove(&self) {
+        let _gone = self.end(Signal::SIGKILL);
+        end_epmd(self.epmd);
+        let _gone = fs::remove_dir_all(&self.folder);
+    }
+
+    /// Runs the broker's own command; what it printed.
+    pub(crate) fn ctl(&self, arguments: &[&str]) -> Result<String> {
         let program = home::find_program("RabbitMQ", &BINARIES)?.with_file_name("rabbitmqctl");
-        home::run(self.command(&program).args(arguments))?;
-        Ok(())
+        home::run(self.command(&program).args(arguments))
     }
 }
 

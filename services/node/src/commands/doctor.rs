@@ -24,6 +24,7 @@ pub(super) async fn examine(config: &Config, roles: Roles) -> anyhow::Result<()>
                 .during(async |pool| {
                     report.line("database rights", rights(pool).await);
                     report.line("schema", schema(pool, roles).await);
+                    report.line("delivery shards", shards(config, pool).await);
                     report.line("queue", queue(config, pool).await);
                     Ok(())
                 })
@@ -81,6 +82,22 @@ async fn schema(pool: &PgPool, roles: Roles) -> anyhow::Result<()> {
     let pending = tidegate_store::pending_migrations(pool).await?;
     if pending > 0 && !roles.is_all() {
         bail!("{pending} migrations are pending: run `tidegate migrate`");
+    }
+    Ok(())
+}
+
+async fn shards(config: &Config, pool: &PgPool) -> anyhow::Result<()> {
+    let (mine, mut connection) = (config.queue.shards, pool.acquire().await?);
+    // Before the schema is there nobody has decided.
+    let decided = tidegate_store::shards::current(&mut connection).await;
+    if let Ok(Some(decided)) = decided
+        && (decided.count != mine || decided.changing)
+    {
+        bail!(
+            "queue.shards is {mine}, but this instance has {} delivery shards: see \
+             docs/operating-shards.md",
+            decided.count
+        );
     }
     Ok(())
 }

@@ -7,10 +7,11 @@ mod doctor;
 mod migrate;
 mod registrations;
 mod run;
+mod shards;
 mod status;
 mod verify_deliveries;
 
-use crate::cli::{Admin, Cli, Command};
+use crate::cli::{Admin, Cli, Command, Shards};
 use crate::config::{self, Config, Sources};
 use crate::roles::Roles;
 
@@ -43,6 +44,7 @@ async fn admin(config: &Config, command: Admin) -> anyhow::Result<()> {
         Admin::Registrations { mode } => registrations::set(config, mode).await,
         Admin::Status => status::print(config).await,
         Admin::VerifyDeliveries => verify_deliveries::verify(config).await,
+        Admin::Shards(Shards::Set { count }) => shards::set(config, count).await,
         Admin::DeadMessages(command) => dead_messages::execute(config, command).await,
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use sqlx::PgPool;
 use tidegate_queue::{QueueError, Relay, measure_outbox};
+use tidegate_store::shards::{self, Shards};
 use tidegate_telemetry::Stop;
 use tonic_health::ServingStatus;
 use tonic_health::server::{HealthReporter, health_reporter};
@@ -55,6 +56,7 @@ impl Node {
             http::serve(ports.metrics, metrics, Vec::new(), stop.clone()),
         );
         bring_schema_up_to_date(&pool, roles).await?;
+        agree_on_shards(&pool, config.queue.shards).await?;
         let shared = Shared::open(config, &pool)?;
         // Remote servers ask for it before they answer our signed requests, whichever role is up.
         tidegate_delivery::ensure_instance_actor(&shared.pool, &shared.vault, &shared.instance)
@@ -191,6 +193,26 @@ async fn bring_schema_up_to_date(pool: &PgPool, roles: Roles) -> anyhow::Result<
         tidegate_store::migrate(pool)
             .await
             .context("the migration failed and changed nothing")?;
+    }
+    Ok(())
+}
+
+/// All processes of an instance have one number of shards. The first one to start decides it.
+async fn agree_on_shards(pool: &PgPool, mine: u32) -> anyhow::Result<()> {
+    let mut connection = pool.acquire().await?;
+    let Shards { count, changing } = shards::adopt(&mut connection, mine).await?;
+    if changing {
+        bail!(
+            "a change to {count} delivery shards is not finished: run `tidegate admin shards set \
+             {count}`, then start with queue.shards = {count}"
+        );
+    }
+    if count != mine {
+        bail!(
+            "queue.shards is {mine}, but this instance has {count} delivery shards: set \
+             queue.shards = {count}, or change the number with `tidegate admin shards set {mine}` \
+             while no delivery process runs"
+        );
     }
     Ok(())
 }

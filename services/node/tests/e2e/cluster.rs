@@ -17,6 +17,12 @@ use crate::process::{Process, free_port};
 /// machine that runs the tests has two cores.
 static AT_ONCE: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(2));
 
+/// A place to run in. Six processes have the machine to themselves: their test measures time.
+async fn slot(mode: Mode) -> anyhow::Result<SemaphorePermit<'static>> {
+    let places = if mode == Mode::FourDelivery { 2 } else { 1 };
+    Ok(AT_ONCE.acquire_many(places).await?)
+}
+
 /// Delivery queues per lane: fewer than in production, because each is a queue on the broker
 /// that every test has to make.
 const SHARDS: u32 = 4;
@@ -30,6 +36,8 @@ pub(crate) enum Mode {
     Split,
     /// The same, with a second delivery process that the others know of and the test starts.
     SecondDelivery,
+    /// The same with three more.
+    FourDelivery,
 }
 
 /// What a cluster is started on.
@@ -58,6 +66,13 @@ pub(crate) struct Node {
     process: Option<Process>,
 }
 
+impl Node {
+    /// Its process, to look at.
+    pub(crate) fn running(&self) -> anyhow::Result<&Process> {
+        self.process.as_ref().context("the process was taken")
+    }
+}
+
 /// A running instance.
 pub(crate) struct Cluster {
     /// Where people and servers reach it.
@@ -77,7 +92,7 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// Starts an instance on the shared servers, with `extra` settings.
     pub(crate) async fn start(mode: Mode, extra: &[(&str, &str)]) -> anyhow::Result<Self> {
-        let slot = AT_ONCE.acquire().await?;
+        let slot = slot(mode).await?;
         let database = Postgres::shared().await.fresh_database().await;
         let mut vhost = None;
         let stores = match mode {
@@ -88,7 +103,7 @@ impl Cluster {
                 timelines: "memory".to_owned(),
                 timelines_prefix: "tidegate".to_owned(),
             },
-            Mode::Split | Mode::SecondDelivery => {
+            Mode::Split | Mode::SecondDelivery | Mode::FourDelivery => {
                 let place = RabbitMq::shared().await.vhost().await;
                 let redis = Redis::shared().await;
                 let stores = Stores {
@@ -115,7 +130,7 @@ impl Cluster {
         stores: &Stores,
         extra: &[(&str, &str)],
     ) -> anyhow::Result<Self> {
-        let slot = AT_ONCE.acquire().await?;
+        let slot = slot(mode).await?;
         let mut cluster = Self::prepare(mode, stores, extra, slot).await?;
         cluster.start_all().await?;
         Ok(cluster)
@@ -232,6 +247,7 @@ impl Cluster {
             .args(arguments)
             .envs(self.settings.iter().map(|(key, value)| (key, value)))
             .current_dir(self.folder.path())
+            .kill_on_drop(true)
             .output()
             .await?;
         let out = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -307,6 +323,14 @@ const fn roles(mode: Mode) -> &'static [(&'static str, bool)] {
             ("api", false),
             ("fanout", false),
             ("delivery", false),
+            ("delivery", true),
+        ],
+        Mode::FourDelivery => &[
+            ("api", false),
+            ("fanout", false),
+            ("delivery", false),
+            ("delivery", true),
+            ("delivery", true),
             ("delivery", true),
         ],
     }

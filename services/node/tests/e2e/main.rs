@@ -4,8 +4,11 @@
 mod client;
 mod clients;
 mod cluster;
+mod faults;
 mod fedify;
 mod kills;
+mod load;
 mod operations;
 mod process;
 mod stories;
+mod workers;

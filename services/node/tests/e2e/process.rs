@@ -75,12 +75,23 @@ impl Process {
         Ok(())
     }
 
+    /// SIGSTOP: it stands still until [`Self::resume`].
+    pub(crate) fn freeze(&self) -> anyhow::Result<()> {
+        Ok(kill(self.pid(), Signal::SIGSTOP)?)
+    }
+
+    /// SIGCONT.
+    pub(crate) fn resume(&self) -> anyhow::Result<()> {
+        Ok(kill(self.pid(), Signal::SIGCONT)?)
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_raw(self.child.id().cast_signed())
+    }
+
     /// SIGTERM, and waits for its end; also returns the end of its log.
     pub(crate) async fn terminate(mut self) -> anyhow::Result<(ExitStatus, String)> {
-        kill(
-            Pid::from_raw(self.child.id().cast_signed()),
-            Signal::SIGTERM,
-        )?;
+        kill(self.pid(), Signal::SIGTERM)?;
         let deadline = Instant::now() + START_LIMIT;
         loop {
             if let Some(status) = self.child.try_wait()? {

@@ -119,7 +119,9 @@ impl Topology {
 /// Whether a queue is one of a delivery shard's, which have one owner by lease. That the broker
 /// gives messages to one consumer only is the second belt (design section 6).
 fn has_one_owner(queue: &str) -> bool {
-    queue.split('.').rev().nth(2) == Some("deliver")
+    let mut parts = queue.rsplit('.');
+    let is_numbered = parts.next().is_some_and(|part| part.parse::<u32>().is_ok());
+    is_numbered && parts.nth(1) == Some("deliver")
 }
 
 fn dead_arguments() -> FieldTable {
@@ -170,4 +172,23 @@ fn late(what: &str) -> QueueError {
     QueueError::Unavailable(format!(
         "RabbitMQ did not answer within {ANSWER_LIMIT:?} ({what})"
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_lanes_of_shards_have_one_owner() {
+        let queues = tidegate_model::Queues::new("deliver", 2);
+        let (shards, suspect) = (queues.for_delivery(), queues.suspect());
+        for queue in shards.iter().filter(|queue| **queue != suspect) {
+            assert!(has_one_owner(queue), "{queue}");
+        }
+        assert!(!has_one_owner(&suspect));
+        // Even where the prefix looks like the word.
+        for queue in queues.for_fanout() {
+            assert!(!has_one_owner(&queue), "{queue}");
+        }
+    }
 }

@@ -28,6 +28,7 @@ on_every_backend! {
     a_message_in_hand_stays_in_hand
     a_buried_message_is_dead_with_its_reason
     an_unreadable_message_dies_at_first_sight
+    one_malformed_in_a_hundred_harms_no_neighbour
     no_more_than_the_prefetch_is_in_hand
     two_consumers_share_the_work
     one_consumer_takes_from_many_queues
@@ -138,6 +139,22 @@ async fn an_unreadable_message_dies_at_first_sight(backend: Backend) {
     assert!(dead.iter().all(|(queue, _)| *queue == name), "{dead:?}");
     assert!(dead.iter().any(|(_, reason)| reason.contains("malformed")));
     assert!(dead.iter().any(|(_, reason)| reason.contains("version 99")));
+}
+
+async fn one_malformed_in_a_hundred_harms_no_neighbour(backend: Backend) {
+    let (queue, name) = backend.queue("q").await;
+    let whole: BTreeSet<i64> = (0..990).collect();
+    for start in (0..990).step_by(99) {
+        publish(&*queue, &name, start..start + 99).await;
+        backend.put_raw(&name, r#"{"v":1,"message":[]}"#).await;
+    }
+    // Once a backend has ten in hand a malformed one that took a place for ever would show.
+    let mut consumer = consume(&*queue, &name, 10).await;
+    let seen = drain(&mut consumer, &whole).await;
+    assert_eq!(seen.len(), 990, "each neighbour comes once");
+    let dead = backend.dead(10).await;
+    assert_eq!(dead.len(), 10);
+    assert!(dead.iter().all(|(_, reason)| reason.contains("malformed")));
 }
 
 async fn no_more_than_the_prefetch_is_in_hand(backend: Backend) {

@@ -1,0 +1,155 @@
+//! Three RabbitMQ nodes that form a cluster, as operators run them, to kill some of.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result};
+use nix::sys::signal::Signal;
+
+use crate::rabbitmq::Node;
+use crate::{BreakableProxy, home};
+
+/// As many as a quorum needs to survive one.
+const NODES: usize = 3;
+
+/// The question who has the copies, without headings.
+const LIST: [&str; 6] = [
+    "list_queues",
+    "--quiet",
+    "--no-table-headers",
+    "name",
+    "leader",
+    "members",
+];
+
+/// A private cluster; it ends with the value.
+pub struct RabbitCluster {
+    nodes: Vec<Node>,
+    balancer: BreakableProxy,
+}
+
+/// Who has the copies of a queue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Replicas {
+    /// The node that leads, by its number in the cluster.
+    pub leader: usize,
+    /// How many copies there are.
+    pub members: usize,
+}
+
+impl RabbitCluster {
+    /// Starts the nodes, one after the other: each finds those before it.
+    pub async fn start() -> Self {
+        let nodes = tokio::task::spawn_blocking(start)
+            .await
+            .expect("the starting thread does not panic")
+            .expect("a cluster of RabbitMQ starts");
+        let upstreams = nodes.iter().map(|node| format!("127.0.0.1:{}", node.amqp));
+        let balancer = BreakableProxy::balancing(upstreams.collect()).await;
+        Self { nodes, balancer }
+    }
+
+    /// A URL behind which a node answers as long as one lives.
+    pub fn url(&self) -> String {
+        format!("amqp://guest:guest@{}/%2f", self.balancer.address)
+    }
+
+    /// Ends a node as a power cut would.
+    pub async fn kill9(&self, number: usize) {
+        let node = self.nodes[number].clone();
+        blocking(move || node.end(Signal::SIGKILL))
+            .await
+            .expect("a node dies");
+    }
+
+    /// Starts a killed node again; it joins the others.
+    pub async fn start_again(&self, number: usize) {
+        let node = self.nodes[number].clone();
+        blocking(move || node.start())
+            .await
+            .expect("a node starts again");
+    }
+
+    /// The copies of every queue, as `asked` sees them.
+    pub async fn replicas(&self, asked: usize) -> BTreeMap<String, Replicas> {
+        let (node, names) = (self.nodes[asked].clone(), self.names());
+        blocking(move || {
+            let listed = node.ctl(&LIST)?;
+            listed.lines().map(|line| read(line, &names)).collect()
+        })
+        .await
+        .expect("the queues are listed")
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.nodes.iter().map(Node::name).collect()
+    }
+}
+
+impl Drop for RabbitCluster {
+    fn drop(&mut self) {
+        // The port mapper goes with the last of them.
+        for node in &self.nodes {
+            let _gone = node.end(Signal::SIGKILL);
+        }
+        for node in &self.nodes {
+            node.remove();
+        }
+    }
+}
+
+/// `name <tab> leader <tab> [member, member]`.
+fn read(line: &str, names: &[String]) -> Result<(String, Replicas)> {
+    let mut columns = line.split('\t');
+    let mut column = || {
+        columns
+            .next()
+            .with_context(|| format!("columns in {line:?}"))
+    };
+    let (queue, leader, members) = (column()?, column()?, column()?);
+    let leader = names.iter().position(|name| name == leader);
+    let replicas = Replicas {
+        leader: leader.with_context(|| format!("a leader in {line:?}"))?,
+        members: names.iter().filter(|name| members.contains(*name)).count(),
+    };
+    Ok((queue.to_owned(), replicas))
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    tokio::task::spawn_blocking(work).await?
+}
+
+fn start() -> Result<Vec<Node>> {
+    let epmd = home::free_port()?;
+    let nodes = (0..NODES)
+        .map(|_| Node::new(home::private_folder("rabbitmq")?, epmd))
+        .collect::<Result<Vec<_>>>()?;
+    let names: Vec<String> = nodes.iter().map(Node::name).collect();
+    let cookie = format!("cookie{}", home::unique());
+    for node in &nodes {
+        node.join(&names, &cookie)?;
+    }
+    for node in &nodes {
+        node.start()?;
+    }
+    Ok(nodes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_the_list_tells_leader_and_copies() {
+        let names = ["t1@localhost", "t2@localhost", "t3@localhost"].map(str::to_owned);
+        let line = "k.plan\tt2@localhost\t[t2@localhost, t1@localhost]";
+        let (queue, replicas) = read(line, &names).expect("reads");
+        let expected = Replicas {
+            leader: 1,
+            members: 2,
+        };
+        assert_eq!((queue.as_str(), replicas), ("k.plan", expected));
+        assert!(read("k.plan\t\t", &names).is_err());
+    }
+}
