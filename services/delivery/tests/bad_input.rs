@@ -84,9 +84,9 @@ async fn heads_that_never_end_are_given_up() {
 
 #[tokio::test]
 async fn header_bombs_are_refused() {
-    let many: String = (0..10_000).map(|n| format!("x-{n}: 1\r\n")).collect();
+    let many: Vec<String> = (0..10_000).map(|n| format!("x-{n}: 1\r\n")).collect();
     let long = format!("x-long: {}\r\n", "a".repeat(1 << 20));
-    for headers in [many, long] {
+    for headers in [many.concat(), long] {
         let mut rig = rig().await;
         let answer = format!("HTTP/1.1 202 Accepted\r\n{headers}content-length: 0\r\n\r\n");
         let bad = RawHost::saying(answer.into_bytes()).await;
@@ -193,11 +193,10 @@ async fn names_that_never_answer_keep_nobody_from_a_host_that_is_known() {
     let mut hosts = Vec::new();
     let well = RawHost::start(Arc::new(|mut stream, _| {
         Box::pin(async move {
-            while read_request(&mut stream).await {
-                // Closed each time, so that each delivery looks the name up.
+            // Closed each time, so that each delivery looks the name up.
+            if read_request(&mut stream).await {
                 let answer = b"HTTP/1.1 202 Accepted\r\nconnection: close\r\n\r\n";
                 let _gone = stream.write_all(answer).await;
-                return;
             }
         })
     }))

@@ -34,11 +34,11 @@ async fn private_key(rig: &Rig) -> Vec<String> {
         .expect("decrypts");
     let bytes = &plain[plain.len() / 2..plain.len() / 2 + 24];
     let printed = format!("{bytes:?}");
-    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
     vec![
         String::from_utf8_lossy(bytes).into_owned(),
         printed.trim_matches(['[', ']']).to_owned(),
-        hex,
+        hex.concat(),
     ]
 }
 

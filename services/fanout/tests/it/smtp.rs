@@ -23,7 +23,7 @@ const PUT_OFF: &str = "select count(*) from queue_messages
 /// A mail server's folder and certificate, and the authority that signed it.
 struct Post {
     folder: TempDir,
-    _server: Option<Child>,
+    server: Option<Child>,
     port: u16,
 }
 
@@ -42,7 +42,7 @@ impl Post {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
         Self {
             folder,
-            _server: None,
+            server: None,
             port: listener.local_addr().expect("an address").port(),
         }
     }
@@ -65,7 +65,7 @@ impl Post {
         let line = tokio::time::timeout(PATIENCE, lines.next_line()).await;
         let line = line.expect("in time").expect("readable");
         assert_eq!(line.as_deref(), Some("ready"));
-        self._server = Some(server);
+        self.server = Some(server);
     }
 
     fn file(&self, name: &str) -> PathBuf {
