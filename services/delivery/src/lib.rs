@@ -122,7 +122,7 @@ impl Delivery {
                 reconcile::run(self, &stop),
                 lost_events::run(self, &stop),
                 partitions::run(self, &stop),
-                gauges::run(&deps.pool, &stop),
+                gauges::run(&deps.pool, self.options.measure_interval, &stop),
             );
             anyhow::Ok(())
         };

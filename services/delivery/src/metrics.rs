@@ -1,7 +1,9 @@
-//! What the delivery role counts. A remote host is never a label.
+//! What the delivery role counts. A remote host is never a label, but for the twenty that most
+//! waits for.
 
 use std::sync::LazyLock;
 
+use tidegate_model::{DeliveryState, Lane};
 use tidegate_telemetry::prometheus::{
     HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
 };
@@ -51,9 +53,40 @@ pub(crate) static IN_FLIGHT: LazyLock<IntGaugeVec> = gauge!(
 /// Rows by state. Measured by every delivery process.
 pub(crate) static ROWS: LazyLock<IntGaugeVec> = gauge!(
     "tidegate_delivery_rows",
-    "Rows of deliveries by state: queued, parked and dead up to a million each; delivered and \
-     cancelled among a million rows that are still kept, once a minute.",
+    "Rows of deliveries by state that are still kept: queued, parked and dead up to a million \
+     each; delivered and cancelled once a minute, above a million rows as an estimate.",
     ["state"]
+);
+
+/// How long the oldest queued row waits. Measured by every delivery process.
+pub(crate) static OLDEST: LazyLock<IntGaugeVec> = gauge!(
+    "tidegate_delivery_oldest_queued_age_seconds",
+    "Seconds since the oldest queued row of a lane was published, among the oldest million; 0 \
+     while none is queued.",
+    ["lane"]
+);
+
+/// Remote hosts by how they are. Measured by every delivery process.
+pub(crate) static HOSTS: LazyLock<IntGaugeVec> = gauge!(
+    "tidegate_delivery_hosts",
+    "Remote hosts that something was sent to: ok, failing, unavailable, or paused by an operator \
+     whatever they are besides.",
+    ["state"]
+);
+
+/// The one exception: a remote host as a label, twenty at most.
+pub(crate) static WORST_WAITING: LazyLock<IntGaugeVec> = gauge!(
+    "tidegate_delivery_worst_host_waiting_rows",
+    "Rows that wait for the twenty hosts that most wait for, among a million.",
+    ["host"]
+);
+
+/// Of the same hosts.
+pub(crate) static WORST_SILENT: LazyLock<IntGaugeVec> = gauge!(
+    "tidegate_delivery_worst_host_silent_seconds",
+    "Seconds since one of the twenty hosts that most wait for last took something, or since it \
+     began to fail if it never did.",
+    ["host"]
 );
 
 /// Plan and FanoutStatus messages that the reconciler published again; normally none.
@@ -107,6 +140,13 @@ pub(crate) static WINDOWS: LazyLock<IntGauge> = gauge!(
     "Requests that the windows of all hosts in memory allow together."
 );
 
+/// The windows one by one.
+pub(crate) static HOSTS_BY_WINDOW: LazyLock<IntGaugeVec> = gauge!(
+    "tidegate_delivery_hosts_by_window",
+    "Remote hosts in memory by how many requests their window allows at once.",
+    ["window"]
+);
+
 /// Whether our own way out is taken for broken.
 pub(crate) static OWN_OUTAGE: LazyLock<IntGauge> = gauge!(
     "tidegate_delivery_own_outage",
@@ -117,6 +157,12 @@ pub(crate) static OWN_OUTAGE: LazyLock<IntGauge> = gauge!(
 pub(crate) static OWN_UNAUTHORIZED: LazyLock<IntGauge> = gauge!(
     "tidegate_delivery_own_unauthorized",
     "1 while several hosts answer 401, so that our clock or keys are taken for wrong."
+);
+
+/// How wrong our clock is.
+pub(crate) static CLOCK_SKEW: LazyLock<IntGauge> = gauge!(
+    "tidegate_delivery_clock_skew_seconds",
+    "By how many seconds most of the hosts that answered last are ahead of this machine's clock."
 );
 
 /// Private-key operations.
@@ -144,3 +190,120 @@ pub(crate) static PANICS: LazyLock<IntCounter> = counter!(
     "tidegate_delivery_panics_total",
     "Panics while a delivery was worked on; normally 0."
 );
+
+/// What a POST can come to: classes of answers, then kinds of errors.
+const ANSWERS: [&str; 24] = [
+    "2xx",
+    "3xx",
+    "4xx",
+    "429",
+    "5xx",
+    "other",
+    "bad_url",
+    "blocked_address",
+    "broken",
+    "connect",
+    "connect_timeout",
+    "dns",
+    "dns_no_address",
+    "dns_no_name",
+    "dns_temporary",
+    "dns_timeout",
+    "timeout",
+    "tls",
+    "tls_certificate",
+    "tls_expired",
+    "tls_issuer",
+    "tls_name",
+    "tls_not_yet_valid",
+    "tls_version",
+];
+
+/// Shows every label value from the start: a rate over what appears with its first event misses
+/// that event.
+pub(crate) fn prepare() {
+    for lane in Lane::ALL.map(Lane::as_str) {
+        for answer in ANSWERS {
+            ATTEMPTS.with_label_values(&[answer, lane]);
+        }
+        for outcome in ["delivered", "parked", "dead", "cancelled"] {
+            OUTCOMES.with_label_values(&[outcome, lane]);
+        }
+        LAG.with_label_values(&[lane]);
+        REQUEST_SECONDS.with_label_values(&[lane]);
+        for gauge in [&IN_FLIGHT, &OLDEST] {
+            gauge.with_label_values(&[lane]);
+        }
+    }
+    for state in DeliveryState::ALL {
+        ROWS.with_label_values(&[state.as_str()]);
+    }
+    for state in HOST_STATES {
+        HOSTS.with_label_values(&[state]);
+    }
+    for (counter, values) in [
+        (&REPUBLISHED_EVENTS, ["plan", "fanout_status"]),
+        (&PROBES, ["back", "failed"]),
+        (&REPLAYED, ["timed", "backlog"]),
+        (&SIGNATURES, ["cavage", "rfc9421"]),
+    ] {
+        for value in values {
+            counter.with_label_values(&[value]);
+        }
+    }
+    for counter in [&REPUBLISHED, &PANICS] {
+        LazyLock::force(counter);
+    }
+    for gauge in [
+        &SHARDS_OWNED,
+        &HOSTS_KNOWN,
+        &IN_MEMORY,
+        &WINDOWS,
+        &OWN_OUTAGE,
+        &OWN_UNAUTHORIZED,
+        &CLOCK_SKEW,
+    ] {
+        LazyLock::force(gauge);
+    }
+    windows([]);
+}
+
+/// How a host can be.
+pub(crate) const HOST_STATES: [&str; 4] = ["ok", "failing", "unavailable", "paused"];
+
+/// Counts hosts by these windows.
+pub(crate) fn windows(sizes: impl IntoIterator<Item = u32>) {
+    const SIZES: [(u32, &str); 5] = [
+        (1, "1"),
+        (2, "2"),
+        (4, "3-4"),
+        (8, "5-8"),
+        (u32::MAX, "9 and more"),
+    ];
+    let (mut hosts, mut sum) = ([0; SIZES.len()], 0);
+    for size in sizes {
+        let place = SIZES.partition_point(|(most, _)| *most < size);
+        hosts[place] += 1;
+        sum += i64::from(size);
+    }
+    for ((_, label), count) in SIZES.iter().zip(hosts) {
+        HOSTS_BY_WINDOW.with_label_values(&[label]).set(count);
+    }
+    WINDOWS.set(sum);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn windows_are_counted_by_size() {
+        windows([1, 2, 2, 3, 4, 5, 8, 9, 16]);
+        let of = |label| HOSTS_BY_WINDOW.with_label_values(&[label]).get();
+        assert_eq!(
+            ["1", "2", "3-4", "5-8", "9 and more"].map(of),
+            [1, 2, 2, 2, 2]
+        );
+        assert_eq!(WINDOWS.get(), 50);
+    }
+}

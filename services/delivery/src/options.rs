@@ -46,6 +46,8 @@ pub struct DeliveryOptions {
     pub republish_event_after: Duration,
     /// How often the reconciler looks; for lost events a quarter as often.
     pub reconcile_interval: Duration,
+    /// How often the database is asked for what the gauges show: finer than any alert on them.
+    pub measure_interval: Duration,
     /// How long the row of a finished delivery is kept beyond the end of the retry ladder.
     pub keep: Duration,
 }
@@ -69,6 +71,7 @@ impl Default for DeliveryOptions {
             republish_unpublished_after: Duration::from_mins(1),
             republish_event_after: Duration::from_mins(10),
             reconcile_interval: Duration::from_secs(15),
+            measure_interval: Duration::from_secs(10),
             keep: Duration::from_hours(7 * 24),
         }
     }

@@ -10,6 +10,11 @@ use tidegate_loadtest::{Fault, HostBehaviour, Scheme, Script, Verdict};
 const A: &str = "http://a.sim.test/users/bob/inbox";
 const B: &str = "http://b.sim.test/users/bob/inbox";
 
+/// A rig whose attempts are counted: none is late on a busy machine.
+async fn patient() -> Rig {
+    Rig::new().await.patient(Duration::from_secs(20))
+}
+
 fn host(rig: &Rig, name: &str, habits: HostBehaviour) {
     rig.sim.add_host(name, habits);
     rig.sim.add_actor(name, "bob", false);
@@ -17,7 +22,8 @@ fn host(rig: &Rig, name: &str, habits: HostBehaviour) {
 
 #[tokio::test]
 async fn a_2xx_is_delivered_and_the_signature_convinces_a_stranger() {
-    let mut rig = Rig::running().await;
+    let mut rig = patient().await;
+    rig.start();
     host(&rig, "a.sim.test", HostBehaviour::default());
     let id = rig.send(&Plan::new("Create", "k", 1, &[A])).await;
     let row = rig.until(id, A, "delivered").await;
@@ -46,7 +52,8 @@ async fn a_2xx_is_delivered_and_the_signature_convinces_a_stranger() {
 
 #[tokio::test]
 async fn a_host_that_wants_rfc_9421_gets_it_at_once_and_first_the_next_time() {
-    let rig = Rig::running().await;
+    let mut rig = patient().await;
+    rig.start();
     let only = HostBehaviour {
         only_scheme: Some(Scheme::Rfc9421),
         ..HostBehaviour::default()
@@ -82,7 +89,8 @@ async fn a_host_that_wants_rfc_9421_gets_it_at_once_and_first_the_next_time() {
 
 #[tokio::test]
 async fn a_503_is_tried_again_until_it_is_taken() {
-    let rig = Rig::running().await;
+    let mut rig = patient().await;
+    rig.start();
     host(
         &rig,
         "a.sim.test",
@@ -96,7 +104,8 @@ async fn a_503_is_tried_again_until_it_is_taken() {
 
 #[tokio::test]
 async fn a_host_that_never_recovers_ends_in_dead_after_the_ladder() {
-    let rig = Rig::running().await;
+    let mut rig = patient().await;
+    rig.start();
     host(
         &rig,
         "a.sim.test",
@@ -110,7 +119,8 @@ async fn a_host_that_never_recovers_ends_in_dead_after_the_ladder() {
 
 #[tokio::test]
 async fn a_410_is_final_for_its_row_and_for_no_other() {
-    let rig = Rig::running().await;
+    let mut rig = patient().await;
+    rig.start();
     host(
         &rig,
         "a.sim.test",

@@ -219,5 +219,7 @@ async fn hostile_inbox_urls_do_nothing_but_fail() {
         .received(|entry| entry.headers.contains_key("x-injected"));
     assert!(injected.is_empty());
     let metrics = String::from_utf8(tidegate_telemetry::render()).expect("text");
-    assert!(!metrics.contains("sim.test"), "a host became a label");
+    // The twenty hosts that most waits for are the one exception.
+    let label = |line: &&str| line.contains("sim.test") && !line.contains("_worst_host_");
+    assert_eq!(metrics.lines().find(label), None, "a host became a label");
 }

@@ -13,6 +13,7 @@ mod metrics;
 mod options;
 mod plan;
 mod rebuild;
+mod smtp;
 mod trouble;
 mod unverified;
 

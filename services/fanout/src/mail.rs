@@ -9,14 +9,15 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
+use lettre::Message;
 use lettre::message::header::ContentType;
-use lettre::{AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
 use sqlx::PgPool;
 use tidegate_federation::signature::body_digest;
 use tidegate_model::{Mail, host_of};
 use tidegate_queue::Decision;
 
 use crate::metrics::MAILS;
+use crate::smtp::Smtp;
 use crate::trouble::{Trouble, doubled};
 use crate::{FanoutDeps, MailOptions, MailRoute};
 
@@ -52,7 +53,7 @@ pub enum MailError {
 
 enum Route {
     Folder(PathBuf),
-    Smtp(Box<AsyncSmtpTransport<Tokio1Executor>>),
+    Smtp(Box<Smtp>),
 }
 
 /// Sends mail.
@@ -70,12 +71,10 @@ impl Mailer {
             .with_context(|| format!("mail.from is not an address: {}", options.from))?;
         let route = match &options.route {
             MailRoute::Folder(folder) => Route::Folder(folder.clone()),
-            MailRoute::Smtp(url) => Route::Smtp(Box::new(
-                AsyncSmtpTransport::<Tokio1Executor>::from_url(url.expose())
-                    .context("the URL of the mail server cannot be read")?
-                    .timeout(Some(SEND_LIMIT))
-                    .build(),
-            )),
+            MailRoute::Smtp(url) => {
+                let server = Smtp::new(url.expose(), &options.extra_ca_files, SEND_LIMIT)?;
+                Route::Smtp(Box::new(server))
+            }
         };
         Ok(Self { from, route })
     }
@@ -151,11 +150,7 @@ impl Mailer {
             Route::Folder(folder) => put(folder, &stem(key), &message.formatted())
                 .await
                 .map_err(|error| MailError::Unavailable(error.to_string())),
-            Route::Smtp(server) => match server.send(message).await {
-                Ok(_) => Ok(()),
-                Err(error) if error.is_permanent() => Err(MailError::Refused(error.to_string())),
-                Err(error) => Err(MailError::Unavailable(error.to_string())),
-            },
+            Route::Smtp(server) => server.send(message).await,
         }
     }
 }

@@ -49,6 +49,9 @@ pub struct MailOptions {
     pub from: String,
     /// Where it goes.
     pub route: MailRoute,
+    /// PEM files of certificate authorities that are trusted beside the system's when mail goes
+    /// to a server.
+    pub extra_ca_files: Vec<PathBuf>,
 }
 
 /// Where mail goes.
@@ -65,6 +68,7 @@ impl Default for MailOptions {
         Self {
             from: "Tidegate <noreply@localhost>".to_owned(),
             route: MailRoute::Folder(PathBuf::from("mail")),
+            extra_ca_files: Vec::new(),
         }
     }
 }

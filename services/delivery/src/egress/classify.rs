@@ -4,13 +4,15 @@ use std::error::Error;
 use std::io;
 
 use super::EgressError;
-use super::resolver::Blocked;
+use super::resolver::{Blocked, NoAnswer};
 
 /// The class of a failed request. Nothing of the library's text is kept: it may hold what the
 /// remote side wrote.
 pub(super) fn classify(error: &reqwest::Error) -> EgressError {
     if caused_by::<Blocked>(error) {
         EgressError::BlockedAddress
+    } else if caused_by::<NoAnswer>(error) {
+        EgressError::Dns("dns_timeout")
     } else if error.is_timeout() && error.is_connect() {
         EgressError::ConnectTimeout
     } else if error.is_timeout() {
@@ -47,15 +49,26 @@ fn tls_kind(error: &rustls::Error) -> &'static str {
     }
 }
 
-/// Whether a name does not exist, or its servers did not answer. The system's resolver tells
-/// this only by its own fixed texts.
+/// Whether a name does not exist, or its servers refuse to say. The system's resolver tells this
+/// only by its own fixed texts: first those of glibc, then those of musl.
+const DNS_TEXTS: [(&str, &str); 5] = [
+    ("Temporary failure", "dns_temporary"),
+    ("Try again", "dns_temporary"),
+    ("not known", "dns_no_name"),
+    ("does not resolve", "dns_no_name"),
+    ("No address associated", "dns_no_address"),
+];
+
 fn dns_kind(error: &reqwest::Error) -> &'static str {
-    match find::<io::Error>(error) {
-        Some(error) if error.kind() == io::ErrorKind::NotFound => "dns_no_address",
-        Some(error) if error.to_string().contains("Temporary failure") => "dns_temporary",
-        Some(error) if error.to_string().contains("not known") => "dns_no_name",
-        _ => "dns",
+    let Some(error) = find::<io::Error>(error) else {
+        return "dns";
+    };
+    if error.kind() == io::ErrorKind::NotFound {
+        return "dns_no_address";
     }
+    let text = error.to_string();
+    let known = DNS_TEXTS.iter().find(|(part, _)| text.contains(part));
+    known.map_or("dns", |(_, kind)| kind)
 }
 
 fn caused_by<E: Error + 'static>(error: &(dyn Error + 'static)) -> bool {

@@ -32,6 +32,10 @@ const IDLE_PER_HOST: usize = 16;
 /// How long an idle connection is kept. Servers drop theirs after 60 to 75 s; ours goes first.
 const IDLE_TIME: Duration = Duration::from_secs(50);
 
+/// How much of the time for a connection the look-up of its name may take. The rest is enough for
+/// a handshake across the world.
+const LOOKUP_SHARE: f64 = 0.8;
+
 /// A request to send once.
 #[derive(Debug, Clone)]
 struct Outbound {
@@ -70,6 +74,7 @@ impl HttpClient {
         let host_map = Arc::new(HostMap::new(&options.host_map));
         let resolver = GuardedResolver::new(
             options.lookup.clone(),
+            options.connect_timeout.mul_f64(LOOKUP_SHARE),
             options.allow_networks.clone().into(),
             Arc::clone(&host_map),
         );

@@ -1,21 +1,32 @@
 //! Names to addresses, with the address guard built in: what is not allowed never reaches the
 //! connector, so the address that was checked is the address that is connected to.
 
+use std::error::Error;
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::future::BoxFuture;
 use ipnet::IpNet;
+use moka::sync::Cache;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use tokio::sync::Semaphore;
 
 use super::addresses;
 
-/// Look-ups at once. The system resolver holds a thread for each, and a name that never answers
-/// holds it for half a minute; more than this would let slow names use up all threads (C16).
+/// Look-ups at once of names that resolved lately, and as many of all others. The system's
+/// resolver holds a thread for each, and a name that never answers holds it for half a minute,
+/// whoever still waits; more than this would let slow names use up all threads (C16). Apart,
+/// because who is known to answer does not stand behind a crowd of those that never did.
 const CONCURRENT_LOOKUPS: usize = 64;
+
+/// Names that are known to resolve; of more, those least used are forgotten first.
+const KNOWN_NAMES: u64 = 20_000;
+
+/// How long a name is known to resolve: a host that is delivered to is looked up far oftener.
+const KNOWN_FOR: Duration = Duration::from_hours(24);
 
 /// Addresses of one answer that are tried; a name with a thousand is not tried a thousand times.
 const MAX_ADDRESSES: usize = 8;
@@ -64,22 +75,80 @@ impl fmt::Debug for Lookup {
 #[error("no address of this name may be connected to")]
 pub(super) struct Blocked;
 
+/// The servers of a name did not answer in time.
+#[derive(Debug, thiserror::Error)]
+#[error("the servers of this name did not answer in time")]
+pub(super) struct NoAnswer;
+
 /// The resolver of the one HTTP client.
 pub(super) struct GuardedResolver {
-    pub(super) lookup: Lookup,
     pub(super) allow_networks: Arc<[IpNet]>,
     pub(super) host_map: Arc<HostMap>,
-    permits: Arc<Semaphore>,
+    names: Names,
 }
 
 impl GuardedResolver {
-    pub(super) fn new(lookup: Lookup, allow: Arc<[IpNet]>, host_map: Arc<HostMap>) -> Self {
+    /// A look-up that takes longer than `limit` is given up; shorter than the time for a whole
+    /// connection, so that it is told apart from a host that does not answer.
+    pub(super) fn new(
+        lookup: Lookup,
+        limit: Duration,
+        allow: Arc<[IpNet]>,
+        host_map: Arc<HostMap>,
+    ) -> Self {
         Self {
-            lookup,
             allow_networks: allow,
             host_map,
-            permits: Arc::new(Semaphore::new(CONCURRENT_LOOKUPS)),
+            names: Names {
+                lookup,
+                limit,
+                known: Cache::builder()
+                    .max_capacity(KNOWN_NAMES)
+                    .time_to_live(KNOWN_FOR)
+                    .build(),
+                of_known: Arc::new(Semaphore::new(CONCURRENT_LOOKUPS)),
+                of_others: Arc::new(Semaphore::new(CONCURRENT_LOOKUPS)),
+            },
         }
+    }
+}
+
+/// Look-ups, bounded in number and time. Clones share both.
+#[derive(Clone)]
+struct Names {
+    lookup: Lookup,
+    limit: Duration,
+    known: Cache<String, ()>,
+    of_known: Arc<Semaphore>,
+    of_others: Arc<Semaphore>,
+}
+
+impl Names {
+    /// The addresses of `name`; an error of the name's servers, or [`NoAnswer`].
+    async fn find(&self, name: String) -> Result<Vec<IpAddr>, Box<dyn Error + Send + Sync>> {
+        let permits = if self.known.contains_key(&name) {
+            &self.of_known
+        } else {
+            &self.of_others
+        };
+        // Waiting for a place is no fault of the name; the time for the connection ends it.
+        let permit = Arc::clone(permits).acquire_owned().await?;
+        let (lookup, asked) = (self.lookup.clone(), name.clone());
+        let answer = tokio::spawn(async move {
+            // A thread that asks cannot be called back: its place is free when it comes back.
+            let _permit = permit;
+            lookup.lookup(asked).await
+        });
+        let found = match tokio::time::timeout(self.limit, answer).await {
+            Ok(Ok(answer)) => answer?,
+            Ok(Err(gone)) => match gone.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(cancelled) => return Err(cancelled.into()),
+            },
+            Err(_) => return Err(NoAnswer.into()),
+        };
+        self.known.insert(name, ());
+        Ok(found)
     }
 }
 
@@ -90,11 +159,9 @@ impl Resolve for GuardedResolver {
             let found: Addrs = Box::new(std::iter::once(address));
             return Box::pin(async move { Ok(found) });
         }
-        let (lookup, allow) = (self.lookup.clone(), Arc::clone(&self.allow_networks));
-        let permits = Arc::clone(&self.permits);
+        let (names, allow) = (self.names.clone(), Arc::clone(&self.allow_networks));
         Box::pin(async move {
-            let _permit = permits.acquire_owned().await?;
-            let found = lookup.lookup(name).await?;
+            let found = names.find(name).await?;
             if found.is_empty() {
                 return Err(io::Error::from(io::ErrorKind::NotFound).into());
             }
@@ -162,7 +229,8 @@ mod tests {
             let answer = answer.clone();
             Box::pin(async move { Ok(answer) })
         });
-        let resolver = GuardedResolver::new(lookup, Arc::new([]), Arc::default());
+        let limit = Duration::from_secs(1);
+        let resolver = GuardedResolver::new(lookup, limit, Arc::new([]), Arc::default());
         match resolver.resolve("a.test".parse().expect("a name")).await {
             Ok(found) => Ok(found.map(|address| address.ip()).collect()),
             Err(error) => Err(error.to_string()),

@@ -38,8 +38,11 @@ pub(super) fn client_config(extra_ca_files: &[PathBuf]) -> anyhow::Result<Client
 }
 
 fn add_file(roots: &mut RootCertStore, file: &Path) -> anyhow::Result<()> {
+    let before = roots.len();
     for certificate in CertificateDer::pem_file_iter(file)? {
         roots.add(certificate?)?;
     }
+    // A file of something else gives no certificate and no error.
+    anyhow::ensure!(roots.len() > before, "it holds no certificate");
     Ok(())
 }

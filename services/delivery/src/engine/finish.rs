@@ -96,6 +96,9 @@ impl Engine {
         let class = classify(attempted, now);
         let host = Arc::clone(&item.place.host);
         self.learn_pace(&item, &class);
+        if let Some(theirs) = attempted.server_date {
+            self.clock_read(&host, theirs - now);
+        }
         let ours = self.is_our_fault(&host, &class, now);
         let options = Arc::clone(&self.context.options);
         let state = self.hosts.get(&host).map_or(State::Ok, |entry| entry.state);

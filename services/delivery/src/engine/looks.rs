@@ -14,7 +14,7 @@ use super::hosts::State;
 use super::item::{Batch, Origin};
 use super::reading::{VALID, read};
 use super::{Context, Engine, backlog, host_rows};
-use crate::metrics::{HOSTS_KNOWN, IN_MEMORY, WINDOWS};
+use crate::metrics::{HOSTS_KNOWN, IN_MEMORY, windows};
 
 /// How long something may wait in memory for its host: then the database keeps it, so that no
 /// message of the queue is held for long.
@@ -102,7 +102,7 @@ impl Engine {
             self.settled.retain(|_, at| at.elapsed() < VALID * 2);
             HOSTS_KNOWN.set(self.hosts.len() as i64);
             IN_MEMORY.set(self.in_hand.len() as i64);
-            WINDOWS.set(self.scheduler.windows() as i64);
+            windows(self.scheduler.windows());
         }
         let steered_every = STEERED_EVERY.min(options.look_interval * 2);
         if is_due(&mut self.looks.steered_at, steered_every) {

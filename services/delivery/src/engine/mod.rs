@@ -47,7 +47,7 @@ use self::shards::Shards;
 use crate::Delivery;
 use crate::attempt::Sender;
 use crate::egress::WayOut;
-use crate::host::{OwnOutage, Unauthorized};
+use crate::host::{Clocks, OwnOutage, Unauthorized};
 use crate::lease::Leases;
 use crate::options::DeliveryOptions;
 use crate::watermarks::Watermarks;
@@ -112,6 +112,7 @@ struct Engine {
     looks: looks::Looks,
     outage: OwnOutage,
     unauthorized: Unauthorized,
+    clocks: Clocks,
     tasks: JoinSet<()>,
 }
 
@@ -178,6 +179,7 @@ impl Engine {
             looks: looks::Looks::default(),
             outage: OwnOutage::default(),
             unauthorized: Unauthorized::default(),
+            clocks: Clocks::default(),
             tasks: JoinSet::new(),
             context,
         }

@@ -194,12 +194,9 @@ impl<T> Scheduler<T> {
             .or_insert_with(|| HostFlow::new(shard, now))
     }
 
-    /// The sum of all windows.
-    pub(crate) fn windows(&self) -> u64 {
-        self.hosts
-            .values()
-            .map(|host| u64::from(host.window.size()))
-            .sum()
+    /// The windows of all hosts.
+    pub(crate) fn windows(&self) -> impl Iterator<Item = u32> {
+        self.hosts.values().map(|host| host.window.size())
     }
 
     /// Takes something in. Behind an activity of the same order key it waits for that one's end.

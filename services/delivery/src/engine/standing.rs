@@ -12,7 +12,7 @@ use super::hosts::State;
 use super::recorder::HostNote;
 use crate::attempt::Class;
 use crate::host::{OwnOutage, fail_day, next_probe};
-use crate::metrics::{OWN_OUTAGE, OWN_UNAUTHORIZED, PROBES};
+use crate::metrics::{CLOCK_SKEW, OWN_OUTAGE, OWN_UNAUTHORIZED, PROBES};
 
 impl Engine {
     /// A host is failing from now on: everything that waits for it waits in the database.
@@ -170,7 +170,24 @@ impl Engine {
             );
         }
         OWN_UNAUTHORIZED.set(i64::from(is_ours));
-        is_ours
+        // One refusal is enough when the other hosts show why.
+        let by_clock = matches!(class, Class::Unauthorized { .. }) && self.clocks.ours_is_wrong();
+        is_ours || by_clock
+    }
+
+    /// A host's clock is ahead of ours by so much; the operator is told when most say so.
+    pub(super) fn clock_read(&mut self, host: &Arc<str>, ahead: time::Duration) {
+        let was_wrong = self.clocks.ours_is_wrong();
+        self.clocks.told(host, ahead);
+        let skew = self.clocks.ahead().whole_seconds();
+        CLOCK_SKEW.set(skew);
+        if self.clocks.ours_is_wrong() && !was_wrong {
+            tracing::error!(
+                skew_seconds = skew,
+                "this machine's clock is wrong: most hosts say so; what they refuse with 401 is \
+                 not given up meanwhile"
+            );
+        }
     }
 
     /// Tells the watch over our own connection something, and the operator when it turns.

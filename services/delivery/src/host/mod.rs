@@ -2,6 +2,7 @@
 //! it counts as failing, when it is tried again, and when a fault is our own (design section 6).
 //! No I/O and no clock: time is an argument.
 
+mod clocks;
 mod health;
 mod outage;
 mod probe;
@@ -11,6 +12,7 @@ mod window;
 
 use std::time::Duration;
 
+pub(crate) use self::clocks::Clocks;
 pub(crate) use self::health::{Health, Weight};
 pub(crate) use self::outage::OwnOutage;
 pub(crate) use self::probe::{ProbeSchedule, fail_day, next_probe};

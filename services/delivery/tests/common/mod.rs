@@ -6,6 +6,9 @@
     reason = "each test binary uses its own part of this module"
 )]
 
+pub mod raw;
+pub mod tls;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;

@@ -360,3 +360,28 @@ async fn what_cannot_be_read_is_dropped_without_a_trace() {
     }
     assert_eq!(stage.world.dump(&[]).await, before);
 }
+
+/// A16: a signature inside a body says nothing, whole or with a property gone, moved or renamed:
+/// what somebody else wrote is believed from its origin only.
+#[tokio::test]
+async fn a_signature_inside_the_body_speaks_for_nobody() {
+    let stage = stage().await;
+    let honest = note(BOB, "signed", &[]);
+    let mut gone = honest.clone();
+    gone.as_object_mut().expect("an object").remove("to");
+    let mut renamed = honest.clone();
+    renamed["summary"] = renamed["content"].take();
+    for (name, object) in [("whole", honest), ("gone", gone), ("renamed", renamed)] {
+        let mut activity = create(&object);
+        activity["signature"] = serde_json::json!({
+            "type": "RsaSignature2017",
+            "creator": format!("{BOB}#main-key"),
+            "created": "2026-01-01T00:00:00Z",
+            "signatureValue": "c2lnbmVkIGJ5IGJvYg==",
+        });
+        stage.is_refused(name, &activity).await;
+        let mut moved = activity.clone();
+        moved["object"]["signature"] = moved["signature"].take();
+        stage.is_refused(name, &moved).await;
+    }
+}

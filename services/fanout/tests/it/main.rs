@@ -10,5 +10,6 @@ mod plan;
 mod profile;
 mod rebuild;
 mod repeats;
+mod smtp;
 mod support;
 mod unverified;

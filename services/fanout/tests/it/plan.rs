@@ -292,3 +292,45 @@ async fn no_row_is_written_with_a_number_of_shards_that_is_not_in_use() {
     use_shards(mine, false).await;
     eventually("the row", async || urls(&world, plan).await.len() == 1).await;
 }
+
+/// P2: what is not open goes where somebody follows or is named, and nowhere else.
+#[tokio::test]
+async fn pending_and_removed_followers_get_nothing_and_direct_posts_go_to_the_mentioned() {
+    let world = World::start().await;
+    let ada = world.local(100, "ada").await;
+    let [friend, asker, former, mentioned] = [
+        world.remote("friend", "friend.test").await,
+        world.remote("asker", "pending.test").await,
+        world.remote("former", "removed.test").await,
+        world.remote("mentioned", "mentioned.test").await,
+    ];
+    world.follow(&friend, &ada).await;
+    world.ask(&asker, &ada, false).await;
+    world.follow(&former, &ada).await;
+    sqlx::query("delete from follows where account_id = $1")
+        .bind(former.id)
+        .execute(&world.deps.pool)
+        .await
+        .expect("removed");
+    let private = world.post(5_001, &ada, Visibility::Private, &[]).await;
+    let private = world
+        .enqueue("Create", &private, followers_of(ada.id))
+        .await;
+    let direct = world
+        .post(5_002, &ada, Visibility::Direct, &[mentioned.id])
+        .await;
+    let named = Audience {
+        accounts: vec![mentioned.id],
+        ..Audience::default()
+    };
+    let direct = world.enqueue("Create", &direct, named).await;
+    world.settled().await;
+    let hosts = async |activity| -> BTreeSet<String> {
+        let urls = urls(&world, activity).await;
+        urls.iter()
+            .map(|url| host_of(url).expect("a host"))
+            .collect()
+    };
+    assert_eq!(hosts(private).await, ["friend.test".to_owned()].into());
+    assert_eq!(hosts(direct).await, ["mentioned.test".to_owned()].into());
+}

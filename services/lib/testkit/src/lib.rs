@@ -10,6 +10,7 @@
 mod database;
 mod home;
 mod http;
+mod logs;
 mod postgres;
 mod private_postgres;
 mod proxy;
@@ -19,6 +20,7 @@ mod redis_server;
 mod vhost;
 
 pub use database::TestDatabase;
+pub use logs::Logs;
 pub use postgres::Postgres;
 pub use private_postgres::PrivatePostgres;
 pub use proxy::BreakableProxy;

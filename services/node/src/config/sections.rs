@@ -149,6 +149,7 @@ pub(crate) struct Mail {
     pub(crate) url: Secret<String>,
     pub(crate) url_file: PathBuf,
     pub(crate) from: String,
+    pub(crate) extra_ca_files: Vec<PathBuf>,
 }
 
 impl Mail {

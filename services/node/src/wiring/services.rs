@@ -138,6 +138,7 @@ pub(super) fn fanout_options(config: &Config) -> FanoutOptions {
         mail: MailOptions {
             route,
             from: config.mail.from.clone(),
+            extra_ca_files: config.mail.extra_ca_files.clone(),
         },
         ..FanoutOptions::default()
     }

@@ -69,6 +69,7 @@ impl World {
             mail: MailOptions {
                 from: "Us <noreply@us.test>".to_owned(),
                 route: MailRoute::Folder(mail.path().to_owned()),
+                ..MailOptions::default()
             },
             ..FanoutOptions::default()
         };

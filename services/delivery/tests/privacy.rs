@@ -1,0 +1,92 @@
+//! Privacy at the moment of sending (P2): whatever was planned, a host gets what is not open only
+//! while somebody there is addressed.
+
+mod common;
+
+use common::{Plan, Rig};
+use tidegate_loadtest::HostBehaviour;
+
+const FRIENDS: &str = "http://a.sim.test/inbox";
+const ASKERS: &str = "http://b.sim.test/inbox";
+
+/// An account on a host, and its number.
+async fn person(rig: &Rig, host: &str) -> i64 {
+    rig.sim.add_host(host, HostBehaviour::default());
+    sqlx::query_scalar(
+        "insert into accounts (username, domain, uri, url, inbox_url, shared_inbox_url, key_id,
+                               public_key_pem)
+         values ('bob', $1, 'http://' || $1 || '/users/bob', '',
+                 'http://' || $1 || '/users/bob/inbox', 'http://' || $1 || '/inbox', 'k' || $1, '')
+         returning id",
+    )
+    .bind(host)
+    .fetch_one(rig.pool())
+    .await
+    .expect("an account")
+}
+
+async fn follows(rig: &Rig, who: i64, url: &str, state: &str) {
+    let (inbox, _) = rig.inbox(url).await;
+    sqlx::query(
+        "insert into follows (account_id, target_id, uri, state, inbox_id)
+         values ($1, $2, 'f' || $1, $3, $4)",
+    )
+    .bind(who)
+    .bind(rig.author)
+    .bind(state)
+    .bind(inbox)
+    .execute(rig.pool())
+    .await
+    .expect("a follow");
+}
+
+/// Sends a post of this visibility to both inboxes, whoever is addressed.
+async fn send(rig: &Rig, visibility: &str, followers: bool, to: &[i64]) -> i64 {
+    let status = rig.post(visibility).await;
+    let plan = Plan {
+        status_id: Some(status),
+        to_accounts: to.to_vec(),
+        ..Plan::new("Create", "status:1", 1, &[FRIENDS, ASKERS])
+    };
+    let id = rig.plan(&plan).await;
+    sqlx::query("update activities set to_followers_of = $2 where id = $1")
+        .bind(id)
+        .bind(followers.then_some(rig.author))
+        .execute(rig.pool())
+        .await
+        .expect("an audience");
+    rig.publish(id).await;
+    id
+}
+
+async fn only_friends_got_it(rig: &Rig, id: i64) {
+    rig.until(id, FRIENDS, "delivered").await;
+    let row = rig.until(id, ASKERS, "cancelled").await;
+    assert_eq!((row.reason.as_deref(), row.attempts), (Some("audience"), 0));
+    let elsewhere = rig
+        .sim
+        .ledger()
+        .received(|entry| &*entry.host == "b.sim.test");
+    assert!(elsewhere.is_empty());
+}
+
+#[tokio::test]
+async fn a_host_with_a_follow_that_is_only_asked_for_gets_nothing() {
+    let rig = Rig::running().await;
+    let friend = person(&rig, "a.sim.test").await;
+    let asker = person(&rig, "b.sim.test").await;
+    follows(&rig, friend, FRIENDS, "accepted").await;
+    follows(&rig, asker, ASKERS, "pending").await;
+    let id = send(&rig, "private", true, &[]).await;
+    only_friends_got_it(&rig, id).await;
+}
+
+#[tokio::test]
+async fn a_direct_post_goes_to_the_mentioned_and_to_no_follower() {
+    let rig = Rig::running().await;
+    let mentioned = person(&rig, "a.sim.test").await;
+    let follower = person(&rig, "b.sim.test").await;
+    follows(&rig, follower, ASKERS, "accepted").await;
+    let id = send(&rig, "direct", false, &[mentioned]).await;
+    only_friends_got_it(&rig, id).await;
+}
