@@ -233,7 +233,7 @@ impl Engine {
             Event::Written(written) => self.written(written),
             Event::Due(rows) => self.due(rows),
             Event::Backlogs(rows) => self.backlogs(rows),
-            Event::Steered(rows) => self.steered(rows),
+            Event::Steered { rows, read_at } => self.steered(rows, read_at),
             Event::Greeted { host, answered } => self.greeted(&host, answered),
         }
     }
