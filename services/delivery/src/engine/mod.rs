@@ -23,6 +23,8 @@ mod scheduler;
 mod shards;
 mod standing;
 
+pub(crate) use dead_follows::{Post, withdraw};
+
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
