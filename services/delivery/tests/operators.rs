@@ -42,6 +42,12 @@ fn at(host: &str) -> Filter {
     }
 }
 
+fn by(set: impl FnOnce(&mut Filter)) -> Filter {
+    let mut filter = Filter::default();
+    set(&mut filter);
+    filter
+}
+
 /// Puts the rows of an activity into a state, as if it had happened.
 async fn put(rig: &Rig, activity_id: i64, state: &str, reason: Option<&str>) {
     sqlx::query(
@@ -108,136 +114,53 @@ async fn a_list_holds_what_matches_and_nothing_else() {
         .await
         .expect("somebody else's");
 
-    let all = Filter::default;
-    let text = |text: &str| Some(text.to_owned());
-    let day = Some(Duration::from_hours(24));
-    let table = [
-        (all(), vec![dead, parked, queued, others]),
-        (
-            Filter {
-                state: text("dead"),
-                ..all()
-            },
-            vec![dead],
-        ),
-        (
-            Filter {
-                state: text("cancelled"),
-                ..all()
-            },
-            vec![gone],
-        ),
-        (
-            Filter {
-                state: text("delivered"),
-                younger_than: day,
-                ..all()
-            },
-            vec![done],
-        ),
+    let day = Duration::from_hours(24);
+    let by_actor = |name: &str| by(|filter| filter.actor = Some(name.to_owned()));
+    let by_state = |name: &str| by(|filter| filter.state = Some(name.to_owned()));
+    let mut recent = by_state("delivered");
+    recent.younger_than = Some(day);
+    let mut dead_at_b = at("b.sim.test");
+    dead_at_b.state = Some("dead".to_owned());
+    for (filter, wanted) in [
+        (Filter::default(), vec![dead, parked, queued, others]),
+        (by_state("dead"), vec![dead]),
+        (by_state("cancelled"), vec![gone]),
+        (recent, vec![done]),
         (at("A.Sim.TEST."), vec![dead, queued, others]),
+        (dead_at_b, vec![]),
         (
-            Filter {
-                state: text("dead"),
-                ..at("b.sim.test")
-            },
-            vec![],
-        ),
-        (
-            Filter {
-                reason: text("host"),
-                ..all()
-            },
+            by(|filter| filter.reason = Some("host".to_owned())),
             vec![parked],
         ),
+        (by(|filter| filter.status_id = Some(status)), vec![dead]),
+        (by(|filter| filter.activity_id = Some(done)), vec![done]),
+        (by_actor("ada"), vec![dead, parked, queued]),
+        (by_actor("@Ada@us.test"), vec![dead, parked, queued]),
         (
-            Filter {
-                status_id: Some(status),
-                ..all()
-            },
-            vec![dead],
-        ),
-        (
-            Filter {
-                activity_id: Some(done),
-                ..all()
-            },
-            vec![done],
-        ),
-        (
-            Filter {
-                actor: text("ada"),
-                ..all()
-            },
+            by_actor("http://us.test/users/ada"),
             vec![dead, parked, queued],
         ),
-        (
-            Filter {
-                actor: text("@Ada@us.test"),
-                ..all()
-            },
-            vec![dead, parked, queued],
-        ),
-        (
-            Filter {
-                actor: text("http://us.test/users/ada"),
-                ..all()
-            },
-            vec![dead, parked, queued],
-        ),
-        (
-            Filter {
-                older_than: day,
-                ..all()
-            },
-            vec![],
-        ),
-        (
-            Filter {
-                younger_than: day,
-                state: text("parked"),
-                ..all()
-            },
-            vec![parked],
-        ),
-    ];
-    for (filter, wanted) in table {
+        (by(|filter| filter.older_than = Some(day)), vec![]),
+    ] {
         let shown = format!("{filter:?}");
         assert_eq!(found(&rig, filter).await, wanted, "{shown}");
     }
+}
+
+#[tokio::test]
+async fn a_filter_that_makes_no_sense_is_told_what_would() {
+    let rig = Rig::new().await;
+    let operators = rig.operators();
+    let by_state = |name: &str| by(|filter| filter.state = Some(name.to_owned()));
+    let by_actor = |name: &str| by(|filter| filter.actor = Some(name.to_owned()));
     for (filter, word) in [
-        (
-            Filter {
-                state: text("delivered"),
-                ..all()
-            },
-            "younger than a day",
-        ),
-        (
-            Filter {
-                state: text("lost\u{1b}"),
-                ..all()
-            },
-            "queued, parked",
-        ),
-        (
-            Filter {
-                actor: text("nobody"),
-                ..all()
-            },
-            "no local account",
-        ),
-        (
-            Filter {
-                actor: text("ada@far.test"),
-                ..all()
-            },
-            "no local account",
-        ),
+        (by_state("delivered"), "younger than a day"),
+        (by_state("lost\u{1b}"), "queued, parked"),
+        (by_actor("nobody"), "no local account"),
+        (by_actor("ada@far.test"), "no local account"),
         (at("https://a.sim.test/"), "not a host name"),
     ] {
-        let asked = rig.operators();
-        let error = asked.deliveries(&filter, 0, Cursor::default()).await;
+        let error = operators.deliveries(&filter, 0, Cursor::default()).await;
         let error = error.expect_err("refused").to_string();
         assert!(error.contains(word) && !error.contains('\u{1b}'), "{error}");
     }
