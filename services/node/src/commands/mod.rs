@@ -3,11 +3,14 @@
 mod account;
 mod check_config;
 mod dead_messages;
+mod deliveries;
 mod doctor;
+mod hosts;
 mod migrate;
 mod registrations;
 mod run;
 mod status;
+mod table;
 mod verify_deliveries;
 
 use crate::cli::{Admin, Cli, Command};
@@ -44,5 +47,7 @@ async fn admin(config: &Config, command: Admin) -> anyhow::Result<()> {
         Admin::Status => status::print(config).await,
         Admin::VerifyDeliveries => verify_deliveries::verify(config).await,
         Admin::DeadMessages(command) => dead_messages::execute(config, command).await,
+        Admin::Hosts(command) => hosts::execute(config, command).await,
+        Admin::Deliveries(command) => deliveries::execute(config, command).await,
     }
 }
