@@ -7,5 +7,6 @@ mod cluster;
 mod fedify;
 mod kills;
 mod operations;
+mod operators;
 mod process;
 mod stories;
