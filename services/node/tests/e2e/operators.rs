@@ -78,7 +78,7 @@ async fn a_host_is_paused_and_resumed(cluster: &Cluster, ada: &Client) -> anyhow
 }
 
 async fn a_delivery_dies_and_is_replayed(cluster: &Cluster, ada: &Client) -> anyhow::Result<()> {
-    let refuse = Script::first(1, Fault::Status { code: 403 });
+    let refuse = Script::always(Fault::Status { code: 403 });
     cluster
         .sim
         .set_behaviour(BETA, HostBehaviour::inbox(refuse));
@@ -98,6 +98,7 @@ async fn a_delivery_dies_and_is_replayed(cluster: &Cluster, ada: &Client) -> any
         .get("/api/tidegate/v1/admin/deliveries?state=dead&actor=ada")
         .await?;
     ensure!(rows[0]["last_status"] == 403, "{rows}");
+    cluster.sim.set_behaviour(BETA, HostBehaviour::default());
     let replay = ["admin", "deliveries", "replay", "--reason", "status_403"];
     let said = cluster.command(&replay).await?;
     ensure!(
