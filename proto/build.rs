@@ -1,9 +1,10 @@
 //! Compiles the .proto files with protox, so that no protoc is needed.
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    const FILES: [&str; 3] = [
+    const FILES: [&str; 4] = [
         "tidegate/delivery/v1/egress.proto",
         "tidegate/delivery/v1/deliveries.proto",
+        "tidegate/delivery/v1/hosts.proto",
         "tidegate/fanout/v1/timelines.proto",
     ];
     for file in FILES {

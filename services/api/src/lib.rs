@@ -26,7 +26,11 @@ use axum::Router;
 use sqlx::PgPool;
 use tidegate_model::{Clock, Instance, Queues};
 use tidegate_proto::{
-    Rpc, delivery::v1::egress_client::EgressClient, fanout::v1::timelines_client::TimelinesClient,
+    Rpc,
+    delivery::v1::{
+        deliveries_client::DeliveriesClient, egress_client::EgressClient, hosts_client::HostsClient,
+    },
+    fanout::v1::timelines_client::TimelinesClient,
 };
 use tidegate_queue::Queue;
 use tidegate_store::{KeyVault, OutboxHandle};
@@ -55,6 +59,10 @@ pub struct ApiDeps {
     pub vault: KeyVault,
     /// The way to remote servers.
     pub egress: EgressClient<Rpc>,
+    /// Lists and steers remote hosts.
+    pub hosts: HostsClient<Rpc>,
+    /// Lists and steers deliveries.
+    pub deliveries: DeliveriesClient<Rpc>,
     /// Asks for timelines to be rebuilt.
     pub rebuilds: TimelinesClient<Rpc>,
     /// Who we are.

@@ -15,6 +15,7 @@ mod instance_actor;
 mod lease;
 mod lost_events;
 mod metrics;
+mod operators;
 mod options;
 mod partitions;
 mod publish;
@@ -31,6 +32,7 @@ use sqlx::PgPool;
 use tidegate_model::{Clock, Instance, Queues};
 use tidegate_proto::delivery::v1::deliveries_server::DeliveriesServer;
 use tidegate_proto::delivery::v1::egress_server::EgressServer;
+use tidegate_proto::delivery::v1::hosts_server::HostsServer;
 use tidegate_queue::Queue;
 use tidegate_store::{KeyVault, OutboxHandle};
 use tidegate_telemetry::Stop;
@@ -40,10 +42,14 @@ pub use egress::{
     is_global_unicast,
 };
 pub use instance_actor::ensure_instance_actor;
+pub use operators::{
+    By, Cursor, DeliveryView, Filter, HostFilter, HostView, ListedDeliveries, Move, MoveKind,
+    OperatorError, Operators, Progress, StatusDelivery, StatusHost, Steered, Why,
+};
 pub use options::DeliveryOptions;
 pub use partitions::maintain as maintain_partitions;
 pub use reshard::{ReshardError, Resharded, change_shards};
-pub use service::{DeliveriesService, EgressService};
+pub use service::{DeliveriesService, EgressService, HostsService};
 pub use signer::{Scheme, SignError, Signer};
 pub use verify::{Counts, Miscounted, Missing, Verification, verify};
 
@@ -102,14 +108,31 @@ impl Delivery {
         EgressServer::new(EgressService::new(self.way_out.clone()))
     }
 
-    /// Counts and replays, without the server around it.
-    pub fn deliveries_service(&self) -> DeliveriesService {
-        DeliveriesService::new(self.deps.pool.clone())
+    /// What operators do, for this process; other processes ask the two servers below.
+    pub fn operators(&self) -> Operators {
+        let deps = self.deps.clone();
+        Operators::new(
+            deps.pool,
+            deps.outbox,
+            deps.queues,
+            deps.instance,
+            deps.clock,
+        )
     }
 
-    /// The gRPC service that counts and replays deliveries. The node adds the token check.
+    /// Deliveries for operators, without the server around it.
+    pub fn deliveries_service(&self) -> DeliveriesService {
+        DeliveriesService::new(self.deps.pool.clone(), self.operators())
+    }
+
+    /// The gRPC service that lists and steers deliveries. The node adds the token check.
     pub fn deliveries_server(&self) -> DeliveriesServer<DeliveriesService> {
         DeliveriesServer::new(self.deliveries_service())
+    }
+
+    /// The gRPC service that lists and steers hosts. The node adds the token check.
+    pub fn hosts_server(&self) -> HostsServer<HostsService> {
+        HostsServer::new(HostsService::new(self.operators()))
     }
 
     /// Delivers until stopped. Returns early only with an error that a restart may mend.

@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use common::{Plan, Rig};
-use tidegate_delivery::verify;
+use tidegate_delivery::{Filter, MoveKind, verify};
 use tidegate_loadtest::{Fault, HostBehaviour, Script};
+use tidegate_proto::delivery::v1::CountRequest;
 use tidegate_proto::delivery::v1::deliveries_server::Deliveries;
-use tidegate_proto::delivery::v1::{CountRequest, ReplayRequest};
 use tidegate_queue::TableQueue;
 
 const A: &str = "http://a.sim.test/users/bob/inbox";
@@ -333,28 +333,14 @@ async fn dead_rows_are_counted_and_replayed() {
         .into_inner();
     assert_eq!((counts.planned, counts.dead), (1, 1));
     let replay = |host: &str| {
-        let request = ReplayRequest {
-            host: host.to_owned(),
-            limit: 0,
+        let filter = Filter {
+            host: Some(host.to_owned()),
+            ..Filter::default()
         };
-        service.replay(tonic::Request::new(request))
+        rig.shift(MoveKind::Replay, filter)
     };
-    assert_eq!(
-        replay("b.sim.test")
-            .await
-            .expect("none")
-            .into_inner()
-            .replayed,
-        0
-    );
-    assert_eq!(
-        replay("A.Sim.test")
-            .await
-            .expect("one")
-            .into_inner()
-            .replayed,
-        1
-    );
+    assert_eq!(replay("b.sim.test").await.expect("none").moved, 0);
+    assert_eq!(replay("A.Sim.test").await.expect("one").moved, 1);
     rig.until(id, A_SHARED, "delivered").await;
     assert!(replay("not a host").await.is_err());
 }

@@ -5,9 +5,8 @@ mod common;
 use std::time::Duration;
 
 use common::{Plan, Rig};
+use tidegate_delivery::{Filter, MoveKind};
 use tidegate_loadtest::{Fault, HostBehaviour, Script};
-use tidegate_proto::delivery::v1::ReplayRequest;
-use tidegate_proto::delivery::v1::deliveries_server::Deliveries;
 
 const INBOX: &str = "http://a.sim.test/inbox";
 
@@ -165,16 +164,8 @@ async fn a_replayed_like_is_cancelled_when_its_undo_was_delivered() {
         again,
     )
     .await;
-    let replayed = rig
-        .delivery()
-        .deliveries_service()
-        .replay(tonic::Request::new(ReplayRequest {
-            host: String::new(),
-            limit: 0,
-        }))
-        .await
-        .expect("replayed");
-    assert_eq!(replayed.into_inner().replayed, 2);
+    let replayed = rig.shift(MoveKind::Replay, Filter::default()).await;
+    assert_eq!(replayed.expect("replayed").moved, 2);
     let row = rig.until(like, INBOX, "cancelled").await;
     assert_eq!(row.reason.as_deref(), Some("withdrawn"));
     rig.until(again, INBOX, "delivered").await;

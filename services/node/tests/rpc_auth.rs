@@ -120,7 +120,7 @@ async fn every_call_without_the_token_or_with_a_wrong_one_is_refused_over_tcp() 
         .expect("connects");
 
     let calls = calls();
-    assert!(calls.len() >= 6, "{calls:?}");
+    assert!(calls.len() >= 14, "{calls:?}");
     let right = format!("Bearer {TOKEN}");
     for path in &calls {
         for wrong in [

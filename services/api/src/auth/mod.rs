@@ -3,6 +3,7 @@
 //! A handler takes [`User`] (a person who may act), [`MaybeUser`] (anybody, a person's eyes if a
 //! token came along) or [`AppToken`] (any token, also an app's own), and then asks for its scope.
 
+mod role;
 mod scope;
 mod token;
 
@@ -10,6 +11,7 @@ use std::sync::Arc;
 
 use axum::{extract::FromRequestParts, http::request::Parts};
 
+pub(crate) use role::UserRole;
 pub(crate) use scope::{Scope, is_subset, parse_list};
 pub(crate) use token::{
     Caller, Person, TokenCache, bearer_of, caller_of, hash_token, random_token,

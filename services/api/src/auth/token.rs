@@ -9,6 +9,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use moka::future::Cache;
 use time::OffsetDateTime;
 
+use super::role::UserRole;
 use super::scope::{Scope, covers};
 use crate::{
     error::{ApiError, ApiResult},
@@ -56,6 +57,8 @@ pub(crate) struct Person {
     pub(crate) user_id: i64,
     /// Row of `accounts`.
     pub(crate) account_id: i64,
+    /// What they may do beside posting.
+    pub(crate) role: UserRole,
     /// Whether the address was confirmed.
     pub(crate) confirmed: bool,
     /// Whether an operator let them in, where that is asked for.
@@ -139,6 +142,7 @@ struct Row {
     scopes: Vec<String>,
     user_id: Option<i64>,
     account_id: Option<i64>,
+    role: Option<String>,
     confirmed: Option<bool>,
     approved: Option<bool>,
     disabled: Option<bool>,
@@ -156,7 +160,7 @@ pub(crate) async fn caller_of(app: &App, token: &str) -> ApiResult<Arc<Caller>> 
         return Ok(caller);
     }
     let row: Option<Row> = sqlx::query_as(
-        "select t.app_id, t.scopes, u.id as user_id, u.account_id,
+        "select t.app_id, t.scopes, u.id as user_id, u.account_id, u.role,
                 u.confirmed_at is not null as confirmed, u.approved, u.disabled,
                 a.suspended_at is not null as suspended, u.last_active_at
          from tokens t
@@ -185,6 +189,7 @@ impl Row {
             (Some(user_id), Some(account_id)) => Some(Person {
                 user_id,
                 account_id,
+                role: UserRole::parse(self.role.as_deref().unwrap_or_default()),
                 confirmed: self.confirmed.unwrap_or(false),
                 approved: self.approved.unwrap_or(false),
                 disabled: self.disabled.unwrap_or(true),

@@ -4,6 +4,7 @@
 
 mod accounts;
 mod actions;
+mod admin;
 mod entities;
 mod handle;
 mod id;

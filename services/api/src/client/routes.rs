@@ -4,7 +4,7 @@
 use axum::Router;
 use axum::routing::{MethodFilter, delete, get, patch, post, put};
 
-use super::{accounts, instance, misc, notifications, search, statuses, timelines, unbuilt};
+use super::{accounts, admin, instance, misc, notifications, search, statuses, timelines, unbuilt};
 use crate::auth::Scope;
 use crate::state::App;
 
@@ -269,6 +269,15 @@ pub(crate) const ROUTES: &[Entry] = &[
     anybody(Get, "/api/v1/streaming", &[], Absent),
     anybody(Get, "/api/v1/streaming/health", &[], Built),
     anybody(Get, "/avatars/missing.png", &[], Built),
+    user(Get, "/api/tidegate/v1/statuses/{id}/delivery", &[Scope::ReadStatuses], Built),
+    user(Get, "/api/tidegate/v1/admin/hosts", &[Scope::AdminRead], Built),
+    user(Get, "/api/tidegate/v1/admin/hosts/{host}", &[Scope::AdminRead], Built),
+    user(Post, "/api/tidegate/v1/admin/hosts/{host}/pause", &[Scope::AdminWrite], Built),
+    user(Post, "/api/tidegate/v1/admin/hosts/{host}/resume", &[Scope::AdminWrite], Built),
+    user(Post, "/api/tidegate/v1/admin/hosts/{host}/probe", &[Scope::AdminWrite], Built),
+    user(Get, "/api/tidegate/v1/admin/deliveries", &[Scope::AdminRead], Built),
+    user(Post, "/api/tidegate/v1/admin/deliveries/replay", &[Scope::AdminWrite], Built),
+    user(Post, "/api/tidegate/v1/admin/deliveries/purge", &[Scope::AdminWrite], Built),
 ];
 
 /// The routes, without their state.
@@ -350,4 +359,13 @@ fn built() -> Router<App> {
         .route("/api/v1/preferences", get(misc::preferences::preferences))
         .route("/api/v1/streaming/health", get(misc::streaming::health))
         .route("/avatars/missing.png", get(misc::missing_picture::missing_picture))
+        .route("/api/tidegate/v1/statuses/{id}/delivery", get(statuses::delivery::delivery))
+        .route("/api/tidegate/v1/admin/hosts", get(admin::hosts_list::list))
+        .route("/api/tidegate/v1/admin/hosts/{host}", get(admin::host_show::show))
+        .route("/api/tidegate/v1/admin/hosts/{host}/pause", post(admin::host_pause::pause))
+        .route("/api/tidegate/v1/admin/hosts/{host}/resume", post(admin::host_resume::resume))
+        .route("/api/tidegate/v1/admin/hosts/{host}/probe", post(admin::host_probe::probe))
+        .route("/api/tidegate/v1/admin/deliveries", get(admin::deliveries_list::list))
+        .route("/api/tidegate/v1/admin/deliveries/replay", post(admin::deliveries_replay::replay))
+        .route("/api/tidegate/v1/admin/deliveries/purge", post(admin::deliveries_purge::purge))
 }

@@ -13,7 +13,10 @@ use serde_json::Value;
 use tidegate_api::{ApiDeps, ApiOptions};
 use tidegate_model::{Clock, Instance, Queues, Secret};
 use tidegate_proto::{
-    RpcAuth, delivery::v1::egress_client::EgressClient,
+    RpcAuth,
+    delivery::v1::{
+        deliveries_client::DeliveriesClient, egress_client::EgressClient, hosts_client::HostsClient,
+    },
     fanout::v1::timelines_client::TimelinesClient,
 };
 use tidegate_queue::{Queue, TableQueue};
@@ -89,6 +92,8 @@ impl Server {
             outbox: OutboxHandle::default(),
             vault: KeyVault::new(b"thirty-two bytes of test secret!"),
             egress: EgressClient::with_interceptor(channel.clone(), auth.clone()),
+            hosts: HostsClient::with_interceptor(channel.clone(), auth.clone()),
+            deliveries: DeliveriesClient::with_interceptor(channel.clone(), auth.clone()),
             rebuilds: TimelinesClient::with_interceptor(channel, auth),
             instance: Instance::new("us.test", &Url::parse("https://us.test").expect("a URL")),
             clock: Clock::system(),

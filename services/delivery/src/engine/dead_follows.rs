@@ -22,7 +22,7 @@ struct Withdrawn {
 
 /// Withdraws the follow requests among these activities, within the transaction in which they
 /// died. True: somebody is to be told, and the outbox is to be woken after the commit.
-pub(super) async fn withdraw(
+pub(crate) async fn withdraw(
     connection: &mut PgConnection,
     post: &Post,
     activities: &[i64],
@@ -55,8 +55,8 @@ pub(super) async fn withdraw(
             to: email,
             subject: format!("Your follow request to {handle} could not be delivered"),
             text: format!(
-                "The server of {handle} could not be reached for too long, so your follow \
-                 request was withdrawn. Nothing else changed: you can ask again at any time.\n"
+                "Your follow request could not be delivered to the server of {handle}, so it was \
+                 withdrawn. Nothing else changed: you can ask again at any time.\n"
             ),
         });
         post.outbox

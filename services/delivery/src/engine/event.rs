@@ -4,6 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use time::OffsetDateTime;
+
 use super::host_rows::HostRow;
 use super::item::{Batch, Item, Origin};
 use super::judge::Outcome;
@@ -42,8 +44,11 @@ pub(super) enum Event {
     Due(Vec<HostRow>),
     /// Healthy hosts with a backlog.
     Backlogs(Vec<HostRow>),
-    /// Hosts that somebody else touched.
-    Steered(Vec<HostRow>),
+    /// Hosts that somebody else touched, and the database's time when they were read.
+    Steered {
+        rows: Vec<HostRow>,
+        read_at: OffsetDateTime,
+    },
     /// An unavailable host was asked with a signed GET.
     Greeted {
         host: Arc<str>,

@@ -277,19 +277,45 @@ pub(super) async fn with_backlog(
     .await?)
 }
 
-/// Hosts that somebody else touched since `since`.
+/// What is read again with every look at steered hosts: a change is seen only when its
+/// transaction has ended, which statements of 15 s at most take.
+const STEERED_AGAIN: time::Duration = time::Duration::seconds(20);
+
+/// Pages of one look at steered hosts: with 200 rows each, as many hosts as an engine remembers.
+const STEERED_PAGES: usize = 100;
+
+/// Hosts that somebody else touched since `since`, all by the database's clock; and its time. An
+/// operator may touch thousands at once, so they are read in pages.
 pub(super) async fn steered(
     pool: &PgPool,
-    since: OffsetDateTime,
-    limit: i64,
-) -> Result<Vec<HostRow>, StoreError> {
-    Ok(sqlx::query_as(host_columns!(
-        "where steered_at > $1 order by steered_at limit $2"
-    ))
-    .bind(since)
-    .bind(limit)
-    .fetch_all(pool)
-    .await?)
+    since: Option<OffsetDateTime>,
+    page: i64,
+) -> Result<(Vec<HostRow>, OffsetDateTime), StoreError> {
+    let read_at: OffsetDateTime = sqlx::query_scalar("select clock_timestamp()")
+        .fetch_one(pool)
+        .await?;
+    let mut after = (since.unwrap_or(read_at) - STEERED_AGAIN, String::new());
+    let mut rows: Vec<HostRow> = Vec::new();
+    for _ in 0..STEERED_PAGES {
+        let found: Vec<HostRow> = sqlx::query_as(host_columns!(
+            "where steered_at >= $1 and (steered_at, host) > ($1, $2)
+             order by steered_at, host limit $3"
+        ))
+        .bind(after.0)
+        .bind(&after.1)
+        .bind(page)
+        .fetch_all(pool)
+        .await?;
+        let is_last = (found.len() as i64) < page;
+        if let Some(last) = found.last() {
+            after = (last.steered_at.unwrap_or(read_at), last.host.clone());
+        }
+        rows.extend(found);
+        if is_last {
+            break;
+        }
+    }
+    Ok((rows, read_at))
 }
 
 /// The name as the engine holds it.

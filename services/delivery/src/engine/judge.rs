@@ -93,7 +93,7 @@ impl Outcome {
 pub(crate) struct Circumstances<'a> {
     /// Failures of the activity's own before this one.
     pub(crate) own_failures: u32,
-    /// Since the row was planned.
+    /// Since the row was planned, or last replayed.
     pub(crate) age: Duration,
     /// Since the host last took something.
     pub(crate) host_worked: Option<Duration>,

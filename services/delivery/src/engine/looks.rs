@@ -64,8 +64,8 @@ impl Looks {
         self.backlog_cursor.clear();
     }
 
-    pub(super) fn steered_until(&mut self, at: Option<OffsetDateTime>) {
-        self.steered_since = self.steered_since.max(at);
+    pub(super) fn steered_until(&mut self, at: OffsetDateTime) {
+        self.steered_since = self.steered_since.max(Some(at));
     }
 }
 
@@ -191,17 +191,10 @@ impl Engine {
 
     fn look_at_steered(&mut self) {
         let context = self.context.clone();
-        // A little is read twice: clocks differ, and transactions take time.
-        let since = self
-            .looks
-            .steered_since
-            .unwrap_or_else(|| context.clock.now());
-        self.looks.steered_since.get_or_insert(since);
-        let since = since - time::Duration::seconds(10);
+        let since = self.looks.steered_since;
         self.tasks.spawn(async move {
             match host_rows::steered(&context.pool, since, HOSTS_PER_LOOK).await {
-                Ok(rows) if rows.is_empty() => {}
-                Ok(rows) => context.tell(Event::Steered(rows)).await,
+                Ok((rows, read_at)) => context.tell(Event::Steered { rows, read_at }).await,
                 Err(error) => tracing::debug!(%error, "changed hosts cannot be read yet"),
             }
         });

@@ -25,6 +25,8 @@ mod standing;
 mod suspects;
 mod taking;
 
+pub(crate) use dead_follows::{Post, withdraw};
+
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
@@ -238,7 +240,7 @@ impl Engine {
             Event::Written(written) => self.written(written),
             Event::Due(rows) => self.due(rows),
             Event::Backlogs(rows) => self.backlogs(rows),
-            Event::Steered(rows) => self.steered(rows),
+            Event::Steered { rows, read_at } => self.steered(rows, read_at),
             Event::Greeted { host, answered } => self.greeted(&host, answered),
         }
     }

@@ -32,6 +32,7 @@ pub(crate) struct Row {
     pub(crate) is_direct: bool,
     pub(crate) state: String,
     pub(crate) own_failures: i32,
+    /// When it was planned, or last replayed.
     pub(crate) created_at: OffsetDateTime,
     /// When its message was handed to the queue, or was about to be.
     pub(crate) published_at: OffsetDateTime,
@@ -127,7 +128,9 @@ pub(crate) async fn read(
 const READ: &str = "
 select d.activity_id, d.inbox_id, i.url, i.shared, d.host, d.shard, d.lane, d.order_key, d.seq,
        a.kind, octet_length(a.body) as body_bytes, a.created_at as activity_at,
-       coalesce(s.visibility = 'direct', false) as is_direct, d.state, d.own_failures, d.created_at, coalesce(d.published_at, d.created_at) as published_at,
+       coalesce(s.visibility = 'direct', false) as is_direct, d.state, d.own_failures,
+       coalesce(d.replayed_at, d.created_at) as created_at,
+       coalesce(d.published_at, d.created_at) as published_at,
        coalesce(h.signature, 'cavage') as signature,
        coalesce(h.state, 'ok') as host_state,
        coalesce(h.backlog, false) as host_backlog,

@@ -1,6 +1,7 @@
 //! Writing outcomes down: many rows in one statement, conditional on the row being open, so that
 //! a late or repeated outcome changes nothing. What is written releases what waited behind it.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -184,7 +185,13 @@ async fn outcomes_in(
         rows.collect::<Vec<bool>>()
     };
     let activities = column(|record| record.item.activity_id);
+    let ended = first_ends(records);
     let not_before = records.iter().map(|record| match &record.outcome.fate {
+        // What it waits for ends with this very statement, which releases only what was parked
+        // before it.
+        Fate::Later {
+            reason: "order", ..
+        } if is_behind(record, &ended) => Some(now),
         Fate::Later { after, .. } => Some(now + *after),
         _ => None,
     });
@@ -214,6 +221,28 @@ async fn outcomes_in(
         .fetch_one(connection)
         .await?;
     Ok(released)
+}
+
+/// The first place of each order key at each host that has its end among these.
+fn first_ends(records: &[Record]) -> HashMap<(&str, &str), i64> {
+    let mut ended = HashMap::new();
+    for record in records {
+        if record.outcome.fate.is_end() {
+            let place = &record.item.place;
+            let first = ended
+                .entry((&*place.host, &*place.order_key))
+                .or_insert(place.seq);
+            *first = place.seq.min(*first);
+        }
+    }
+    ended
+}
+
+fn is_behind(record: &Record, ended: &HashMap<(&str, &str), i64>) -> bool {
+    let place = &record.item.place;
+    ended
+        .get(&(&*place.host, &*place.order_key))
+        .is_some_and(|first| *first < place.seq)
 }
 
 /// Rows that are parked without a time mark their host in the same statement: no row can wait

@@ -125,9 +125,9 @@ impl Engine {
     }
 
     /// Somebody else changed hosts.
-    pub(super) fn steered(&mut self, rows: Vec<HostRow>) {
+    pub(super) fn steered(&mut self, rows: Vec<HostRow>, read_at: OffsetDateTime) {
+        self.looks.steered_until(read_at);
         for row in rows {
-            self.looks.steered_until(row.steered_at);
             let host = super::host_rows::name(&row);
             let Some(entry) = self.hosts.get_mut(&host) else {
                 continue;

@@ -17,9 +17,13 @@ use axum::Json;
 use axum::extract::Path;
 use axum::response::IntoResponse;
 use axum::routing::get;
+use futures::TryStreamExt;
 use serde_json::{Value, json};
 use sqlx::PgPool;
-use tidegate_delivery::{Delivery, DeliveryDeps, DeliveryOptions, EgressOptions};
+use tidegate_delivery::{
+    By, Delivery, DeliveryDeps, DeliveryOptions, EgressOptions, Filter, Move, MoveKind,
+    OperatorError, Operators, Progress, Why,
+};
 use tidegate_federation::{keys, signature::body_digest};
 use tidegate_loadtest::{Sim, SimConfig};
 use tidegate_model::{Clock, Instance, Lane, Message, Queues, Secret, shard_of};
@@ -315,6 +319,24 @@ impl Rig {
             );
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+    }
+
+    /// The operators' hand.
+    pub fn operators(&self) -> Operators {
+        self.delivery().operators()
+    }
+
+    /// Replays or purges as an operator does, to the end.
+    pub async fn shift(&self, kind: MoveKind, filter: Filter) -> Result<Progress, OperatorError> {
+        let order = Move {
+            kind,
+            all: filter.is_empty(),
+            filter,
+            limit: 0,
+            why: Why::new(By::CommandLine, "a test").expect("short"),
+        };
+        let steps: Vec<Progress> = self.operators().moving(order).try_collect().await?;
+        Ok(*steps.last().expect("at least one"))
     }
 
     /// Waits until the queue holds nothing.

@@ -3,12 +3,15 @@
 mod account;
 mod check_config;
 mod dead_messages;
+mod deliveries;
 mod doctor;
+mod hosts;
 mod migrate;
 mod registrations;
 mod run;
 mod shards;
 mod status;
+mod table;
 mod verify_deliveries;
 
 use crate::cli::{Admin, Cli, Command, Shards};
@@ -46,5 +49,7 @@ async fn admin(config: &Config, command: Admin) -> anyhow::Result<()> {
         Admin::VerifyDeliveries => verify_deliveries::verify(config).await,
         Admin::Shards(Shards::Set { count }) => shards::set(config, count).await,
         Admin::DeadMessages(command) => dead_messages::execute(config, command).await,
+        Admin::Hosts(command) => hosts::execute(config, command).await,
+        Admin::Deliveries(command) => deliveries::execute(config, command).await,
     }
 }

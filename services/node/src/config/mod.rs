@@ -16,7 +16,7 @@ use anyhow::{Context, bail};
 use layers::Layers;
 pub(crate) use layers::Origin;
 pub(crate) use sections::{Config, Shutdown};
-pub(crate) use values::{Profile, RegistrationMode};
+pub(crate) use values::{Profile, RegistrationMode, Span};
 
 /// The manual.
 pub(crate) const DEFAULTS: &str = include_str!("default.toml");

@@ -103,6 +103,7 @@ impl<'a> Assembly<'a> {
         let role = Delivery::new(self.shared.delivery(), delivery_options(self.config))?;
         self.serve_with_token(role.egress_server());
         self.serve_with_token(role.deliveries_server());
+        self.serve_with_token(role.hosts_server());
         let stop = self.stop();
         self.spawn_consumer("delivery", async move { role.run(stop).await });
         Ok(())

@@ -16,5 +16,5 @@ mod stores;
 pub(crate) use database::Database;
 pub(crate) use node::Node;
 pub(crate) use ports::Ports;
-pub(crate) use services::api_for_commands;
+pub(crate) use services::{api_for_commands, operators};
 pub(crate) use stores::{open_queue, open_timelines};

@@ -14,12 +14,20 @@ use tonic::Code;
 use tower::{Layer, Service};
 
 /// Every call that a role offers, as service and method.
-const KNOWN: [(&str, &str); 8] = [
+const KNOWN: [(&str, &str); 16] = [
     ("tidegate.delivery.v1.Egress", "ResolveHandle"),
     ("tidegate.delivery.v1.Egress", "FetchObject"),
     ("tidegate.delivery.v1.Egress", "FetchKey"),
     ("tidegate.delivery.v1.Deliveries", "Count"),
+    ("tidegate.delivery.v1.Deliveries", "List"),
     ("tidegate.delivery.v1.Deliveries", "Replay"),
+    ("tidegate.delivery.v1.Deliveries", "Purge"),
+    ("tidegate.delivery.v1.Deliveries", "PerStatus"),
+    ("tidegate.delivery.v1.Hosts", "List"),
+    ("tidegate.delivery.v1.Hosts", "Show"),
+    ("tidegate.delivery.v1.Hosts", "Pause"),
+    ("tidegate.delivery.v1.Hosts", "Resume"),
+    ("tidegate.delivery.v1.Hosts", "ProbeNow"),
     ("tidegate.fanout.v1.Timelines", "Rebuild"),
     ("grpc.health.v1.Health", "Check"),
     ("grpc.health.v1.Health", "Watch"),

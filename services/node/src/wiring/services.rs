@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use sqlx::PgPool;
 use tidegate_api::{ApiDeps, ApiOptions, Registrations};
-use tidegate_delivery::{DeliveryDeps, DeliveryOptions, EgressOptions};
+use tidegate_delivery::{DeliveryDeps, DeliveryOptions, EgressOptions, Operators};
 use tidegate_fanout::{FanoutDeps, FanoutOptions, HeardFrom, MailOptions, MailRoute};
 use tidegate_model::{Clock, Instance, Queues};
+use tidegate_proto::delivery::v1::deliveries_client::DeliveriesClient;
 use tidegate_proto::delivery::v1::egress_client::EgressClient;
+use tidegate_proto::delivery::v1::hosts_client::HostsClient;
 use tidegate_proto::fanout::v1::timelines_client::TimelinesClient;
 use tidegate_proto::{Rpc, RpcAuth};
 use tidegate_queue::{Queue, RabbitQueue};
@@ -60,7 +62,9 @@ impl Shared {
             timelines: shared.timelines,
             outbox: shared.outbox,
             vault: shared.vault,
-            egress: EgressClient::new(to_delivery),
+            egress: EgressClient::new(to_delivery.clone()),
+            hosts: HostsClient::new(to_delivery.clone()),
+            deliveries: DeliveriesClient::new(to_delivery),
             rebuilds: TimelinesClient::new(to_fanout),
             instance: shared.instance,
             clock: shared.clock,
@@ -108,6 +112,22 @@ pub(crate) fn api_for_commands(
     let alone = rpc::authenticated(nowhere, &auth);
     let deps = Shared::open(config, pool)?.api(alone.clone(), alone);
     Ok((deps, api_options(config)))
+}
+
+/// The operators' hand, for a command that works on the database itself.
+pub(crate) async fn operators(config: &Config, pool: &PgPool) -> anyhow::Result<Operators> {
+    let pending = tidegate_store::pending_migrations(pool).await?;
+    anyhow::ensure!(
+        pending == 0,
+        "{pending} migrations are pending: run `tidegate migrate` first"
+    );
+    Ok(Operators::new(
+        pool.clone(),
+        OutboxHandle::default(),
+        Queues::new(config.queue.prefix.clone(), config.queue.shards),
+        config.instance.identity()?,
+        Clock::system(),
+    ))
 }
 
 pub(super) fn api_options(config: &Config) -> ApiOptions {

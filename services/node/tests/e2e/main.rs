@@ -9,6 +9,7 @@ mod fedify;
 mod kills;
 mod load;
 mod operations;
+mod operators;
 mod process;
 mod stories;
 mod workers;

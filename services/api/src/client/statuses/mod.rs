@@ -5,6 +5,7 @@ pub(crate) mod bookmark;
 pub(crate) mod context;
 pub(crate) mod create;
 pub(crate) mod delete;
+pub(crate) mod delivery;
 pub(crate) mod edit;
 pub(crate) mod favourite;
 pub(crate) mod history;

@@ -6,8 +6,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use tidegate_proto::delivery::v1::deliveries_client::DeliveriesClient;
+use tidegate_proto::delivery::v1::deliveries_server::DeliveriesServer;
 use tidegate_proto::delivery::v1::egress_client::EgressClient;
 use tidegate_proto::delivery::v1::egress_server::{Egress, EgressServer};
+use tidegate_proto::delivery::v1::hosts_client::HostsClient;
+use tidegate_proto::delivery::v1::hosts_server::HostsServer;
 use tidegate_proto::delivery::v1::{
     FetchKeyRequest, FetchKeyResponse, FetchObjectRequest, FetchObjectResponse, FetchedObject,
     ResolveHandleRequest, ResolveHandleResponse,
@@ -21,6 +25,16 @@ use tonic::transport::server::TcpIncoming;
 use tonic::transport::{Endpoint, Server};
 use tonic::{Request, Response, Status};
 
+use super::operators::Operators;
+
+/// The clients of both roles.
+pub(super) struct Ways {
+    pub(super) egress: EgressClient<Rpc>,
+    pub(super) hosts: HostsClient<Rpc>,
+    pub(super) deliveries: DeliveriesClient<Rpc>,
+    pub(super) rebuilds: TimelinesClient<Rpc>,
+}
+
 /// What the fediverse holds.
 #[derive(Clone, Default)]
 pub(super) struct Others {
@@ -30,6 +44,8 @@ pub(super) struct Others {
     pub(super) fetches: Arc<AtomicUsize>,
     /// Calls for a rebuild.
     pub(super) rebuilds: Arc<AtomicUsize>,
+    /// What operators asked for.
+    pub(super) operators: Operators,
     /// How long every fetch takes.
     pub(super) delay: Arc<Mutex<Duration>>,
 }
@@ -67,11 +83,13 @@ impl Others {
     }
 
     /// Serves both roles on a port of its own until the test ends.
-    pub(super) async fn start(&self) -> (EgressClient<Rpc>, TimelinesClient<Rpc>) {
+    pub(super) async fn start(&self) -> Ways {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let server = Server::builder()
             .add_service(EgressServer::new(self.clone()))
+            .add_service(HostsServer::new(self.operators.clone()))
+            .add_service(DeliveriesServer::new(self.operators.clone()))
             .add_service(TimelinesServer::new(self.clone()))
             .serve_with_incoming(TcpIncoming::from(listener));
         tokio::spawn(server);
@@ -79,10 +97,12 @@ impl Others {
             .expect("an address")
             .connect_lazy();
         let auth = RpcAuth::new("token").expect("printable");
-        (
-            EgressClient::with_interceptor(channel.clone(), auth.clone()),
-            TimelinesClient::with_interceptor(channel, auth),
-        )
+        Ways {
+            egress: EgressClient::with_interceptor(channel.clone(), auth.clone()),
+            hosts: HostsClient::with_interceptor(channel.clone(), auth.clone()),
+            deliveries: DeliveriesClient::with_interceptor(channel.clone(), auth.clone()),
+            rebuilds: TimelinesClient::with_interceptor(channel, auth),
+        }
     }
 }
 

@@ -2,10 +2,12 @@
 //! in process, and a delivery role that serves what the test put there.
 
 mod accounts;
+mod admin;
 mod delivery;
 mod home;
 mod hostile;
 mod lists;
+mod operators;
 mod posting;
 mod search;
 mod shapes;

@@ -99,7 +99,7 @@ impl World {
         let postgres = Postgres::shared().await;
         let db = postgres.fresh_database().await;
         let others = Others::default();
-        let (egress, rebuilds) = others.start().await;
+        let ways = others.start().await;
         let timelines = Arc::new(MemoryTimelines::new(1_000, Clock::system()));
         let instance = Instance::new(
             "here.test",
@@ -112,8 +112,10 @@ impl World {
             timelines: Arc::clone(&timelines) as Arc<dyn Timelines>,
             outbox: OutboxHandle::default(),
             vault: KeyVault::new(b"only for tests, thirty-two bytes"),
-            egress,
-            rebuilds,
+            egress: ways.egress,
+            hosts: ways.hosts,
+            deliveries: ways.deliveries,
+            rebuilds: ways.rebuilds,
             instance: instance.clone(),
             clock: Clock::system(),
         };

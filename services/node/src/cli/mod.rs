@@ -1,10 +1,16 @@
 //! The command line.
 
+mod operators;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::RegistrationMode;
+
+pub(crate) use operators::{
+    Deliveries, DeliveriesList, DeliveriesMove, Hosts, HostsList, SteerHost,
+};
 
 /// A Mastodon-compatible server whose three jobs scale apart.
 #[derive(Debug, Parser)]
@@ -81,6 +87,12 @@ pub(crate) enum Admin {
     /// Messages that nobody could handle.
     #[command(subcommand)]
     DeadMessages(DeadMessages),
+    /// Remote hosts: what waits for them, and a hand on them.
+    #[command(subcommand)]
+    Hosts(Hosts),
+    /// Deliveries: what is on its way, what died, and what is done about it.
+    #[command(subcommand)]
+    Deliveries(Deliveries),
     /// How delivery is divided among processes.
     #[command(subcommand)]
     Shards(Shards),
