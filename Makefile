@@ -1,9 +1,5 @@
 # Short names for the scripts and cargo commands below; `make` lists them.
-<<<<<<< HEAD
-.PHONY: help run test check kills bench-delivery test-fresh servers stop-servers
-=======
-.PHONY: help run test check kills faults test-fresh servers stop-servers
->>>>>>> w2
+.PHONY: help run test check kills faults bench-delivery test-fresh servers stop-servers
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -22,13 +18,11 @@ check: ## formatting, lints and unit tests: under a minute when warm
 kills: ## the long form of the kill tests: three rounds of every victim in both modes
 	TIDEGATE_KILL_ROUNDS=3 cargo test -p tidegate-node --test e2e kills -- --nocapture --test-threads=1
 
-<<<<<<< HEAD
 bench-delivery: ## the delivery benchmark: wants an idle machine and 15 GB of disk
 	@./deploy/scripts/bench-delivery
-=======
+
 faults: ## the long faults of RabbitMQ: alarms, restarts, deleted queues, a cluster that loses its leader
 	cargo test -p tidegate-node --test e2e faults -- --ignored --nocapture --test-threads=1
->>>>>>> w2
 
 test-fresh: ## run `make run` and `make test` in a bare Debian 12 (as root, takes half an hour)
 	./deploy/scripts/test-fresh
