@@ -75,7 +75,7 @@ mod tests {
         table.row(vec!["b\u{1b}[2J".to_owned(), "failing".to_owned()]);
         assert_eq!(
             table.render(),
-            "HOST         STATE\na.example    ok\nb\\u{1b}[2J  failing\n"
+            "HOST        STATE\na.example   ok\nb\\u{1b}[2J  failing\n"
         );
     }
 
