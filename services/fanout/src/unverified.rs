@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use sqlx::types::Json;
-use tidegate_federation::parse::{self, Activity};
+use tidegate_federation::parse::{self, Activity, ActivityKind};
 use tidegate_federation::signature::{KeyId, RequestParts, SignedRequest, verify};
 use tidegate_proto::delivery::v1::FetchKeyRequest;
 use tidegate_queue::Decision;
@@ -86,6 +86,9 @@ async fn handle(deps: &FanoutDeps, id: i64) -> Result<(), Halt> {
         Err(error) => {
             tracing::debug!(%error, "a key was refused");
             for row in &rows {
+                if matches!(error, Halt::Gone) && leaves(deps, row).await? {
+                    continue;
+                }
                 drop_row(deps, row, "no_key").await?;
             }
             return Ok(());
@@ -104,36 +107,68 @@ async fn one(deps: &FanoutDeps, actor: &(Account, Vec<String>), row: &Row) -> Re
     if !pems.iter().any(|pem| is_signed(deps, row, pem)) {
         return drop_row(deps, row, "wrong_signature").await;
     }
+    take(deps, account, row, "verified").await
+}
+
+/// Takes in what is proven to be said by `account`.
+async fn take(deps: &FanoutDeps, account: &Account, row: &Row, how: &str) -> Result<(), Halt> {
     let (kind, taken) = inbound::take(deps, account, &row.body).await;
     let outcome = match taken {
         Ok(outcome) => outcome.as_str(),
         Err(halt @ (Halt::Unreachable(_) | Halt::Trouble(_))) => return Err(halt),
         Err(Halt::Malformed(_)) => "malformed",
-        Err(Halt::Refused(_)) => "refused",
+        Err(Halt::Refused(_) | Halt::Gone) => "refused",
     };
     INBOUND.with_label_values(&[kind, outcome]).inc();
-    drop_row(deps, row, "verified").await
+    drop_row(deps, row, how).await
+}
+
+/// Takes in that an actor deletes itself though nobody can verify that any more: its own server
+/// says that its key is gone for good, which means the same (A14). Whether the row is such.
+async fn leaves(deps: &FanoutDeps, row: &Row) -> Result<bool, Halt> {
+    let Some(account) = accounts::by_key_id(&deps.pool, &row.key_id).await? else {
+        return Ok(false);
+    };
+    let Ok(activity) = Activity::parse(&row.body) else {
+        return Ok(false);
+    };
+    let is_its_own = activity.actor == account.uri && activity.is_about_its_actor();
+    if activity.kind != ActivityKind::Delete || !is_its_own {
+        return Ok(false);
+    }
+    take(deps, &account, row, "gone").await?;
+    Ok(true)
 }
 
 /// The actor and the keys that verify these rows: as stored, when the stored key verifies all of
 /// them. Otherwise the key is fetched anew, and what the stored one verifies stays verified, so
-/// that a change of key loses neither what was signed before it nor what was signed after.
+/// that a change of key loses neither what was signed before it nor what was signed after; nor
+/// does the end of one.
 async fn actor_of(
     deps: &FanoutDeps,
     key_id: &str,
     rows: &[Row],
 ) -> Result<(Account, Vec<String>), Halt> {
-    let mut pems = Vec::new();
-    if let Some(account) = accounts::by_key_id(&deps.pool, key_id).await? {
-        let pem = account.public_key_pem.clone();
-        let verified = rows.iter().filter(|row| is_signed(deps, row, &pem)).count();
-        if verified > 0 {
-            pems.push(pem);
-        }
-        if verified == rows.len() {
-            return Ok((account, pems));
-        }
+    let Some(account) = accounts::by_key_id(&deps.pool, key_id).await? else {
+        let (account, pem) = fetched(deps, key_id).await?;
+        return Ok((account, vec![pem]));
+    };
+    let pem = account.public_key_pem.clone();
+    let verified = rows.iter().filter(|row| is_signed(deps, row, &pem)).count();
+    if verified == rows.len() {
+        return Ok((account, vec![pem]));
     }
+    match fetched(deps, key_id).await {
+        Ok((account, new)) if verified > 0 => Ok((account, vec![pem, new])),
+        Ok((account, new)) => Ok((account, vec![new])),
+        Err(halt @ (Halt::Unreachable(_) | Halt::Trouble(_))) => Err(halt),
+        Err(_) if verified > 0 => Ok((account, vec![pem])),
+        Err(halt) => Err(halt),
+    }
+}
+
+/// The key as its own server shows it, and the actor that it speaks for, stored.
+async fn fetched(deps: &FanoutDeps, key_id: &str) -> Result<(Account, String), Halt> {
     // Plain http is the delivery role's to allow or refuse; here it is enough that it is no
     // key of ours.
     KeyId::parse(key_id, &deps.instance, true)
@@ -155,8 +190,7 @@ async fn actor_of(
     let document = inbound::believed(&fetched, key_id)?;
     let pem = parse::actor_key(&document, key_id)?;
     let actor = parse::actor(&document)?;
-    pems.push(pem);
-    Ok((inbound::store_actor(deps, &actor).await?, pems))
+    Ok((inbound::store_actor(deps, &actor).await?, pem))
 }
 
 /// Whether the stored request is signed with this key, as of when it came, by the actor that

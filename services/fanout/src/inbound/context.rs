@@ -39,6 +39,9 @@ pub(crate) enum Halt {
     /// It is not its sender's to say, or names what is not there.
     #[error("refused: {0}")]
     Refused(&'static str),
+    /// The server that it lives on says that it is gone for good (410).
+    #[error("it is gone for good")]
+    Gone,
     /// Something that it needs from a remote server did not come this time.
     #[error("a remote server did not answer: {0}")]
     Unreachable(String),

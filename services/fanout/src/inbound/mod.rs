@@ -97,6 +97,7 @@ fn decide((kind, taken): Taken, tried: Tried, now: OffsetDateTime) -> Decision {
             tracing::debug!(reason, kind, "an activity was refused");
             ("refused", Decision::Done)
         }
+        Err(Halt::Gone) => ("refused", Decision::Done),
         // We said 202 to it: what is given up stays where an operator finds it.
         Err(Halt::Unreachable(error)) if tried.is_long_enough(now) => (
             "unreachable",

@@ -141,6 +141,7 @@ pub(crate) fn halt(status: &Status) -> Halt {
         IMPERSONATIONS.inc();
     }
     match status.code() {
+        Code::NotFound if class.is_some_and(|class| class == "gone") => Halt::Gone,
         Code::NotFound => Halt::Refused("it is not there"),
         Code::InvalidArgument | Code::PermissionDenied | Code::FailedPrecondition => {
             Halt::Refused("it may not be fetched")
@@ -184,5 +185,9 @@ mod tests {
             halt(&Status::not_found("404")),
             Halt::Refused("it is not there")
         ));
+        let mut status = Status::not_found("410");
+        let class = MetadataValue::from_static("gone");
+        status.metadata_mut().insert(EGRESS_CLASS, class);
+        assert!(matches!(halt(&status), Halt::Gone));
     }
 }

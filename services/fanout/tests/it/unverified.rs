@@ -156,6 +156,47 @@ async fn a_document_in_somebody_elses_name_changes_nothing_and_raises_an_alarm()
     assert!(alarms() > before, "nobody was told");
 }
 
+/// A14: somebody whom we know says goodbye, and the key of that is not to be had any more.
+#[tokio::test]
+async fn a_departure_is_believed_when_its_own_server_says_that_the_key_is_gone() {
+    let world = World::start().await;
+    let ada = world.local(100, "ada").await;
+    let leaver = world.remote("new", "n.test").await;
+    world.follow(&leaver, &ada).await;
+    let before = world.dump(&[]).await;
+    let goodbye = act("Delete", "https://n.test/d/1", NEW, &json!(NEW));
+    // 404: perhaps a mistake, and in any case no proof.
+    let message = keep(&world, &goodbye, Duration::ZERO, false).await;
+    world.handle(vec![message]).await;
+    assert_eq!(world.dump(&[]).await, before);
+
+    world.egress.end(&key_id());
+    // Only for one who leaves: nothing else is believed without a key, nor of anybody else.
+    let note = act(
+        "Delete",
+        "https://n.test/d/2",
+        NEW,
+        &json!("https://n.test/notes/1"),
+    );
+    let other = act(
+        "Delete",
+        "https://n.test/d/3",
+        "https://n.test/users/other",
+        &json!("https://n.test/users/other"),
+    );
+    for activity in [follow(1), note, other] {
+        let message = keep(&world, &activity, Duration::ZERO, false).await;
+        world.handle(vec![message]).await;
+        assert_eq!(world.dump(&[]).await, before, "{activity}");
+    }
+    let message = keep(&world, &goodbye, Duration::ZERO, false).await;
+    world.handle(vec![message]).await;
+    assert_eq!(world.count(ROWS).await, 0);
+    let gone = "select count(*) from accounts where username = 'new' and deleted_at is not null";
+    assert_eq!(world.count(gone).await, 1);
+    assert_eq!(world.count("select count(*) from follows").await, 0);
+}
+
 #[tokio::test]
 async fn a_key_that_cannot_be_had_is_waited_for_at_most_a_day() {
     let world = World::start().await;

@@ -72,6 +72,12 @@ impl FakeEgress {
         state.documents.insert(url.to_owned(), document.clone());
     }
 
+    /// Answers 410 at `url` from now on.
+    pub(crate) fn end(&self, url: &str) {
+        let mut state = self.state.lock().expect("not poisoned");
+        state.documents.insert(url.to_owned(), Value::Null);
+    }
+
     /// Every remote server is away, or back.
     pub(crate) fn set_away(&self, away: bool) {
         self.state.lock().expect("not poisoned").away = away;
@@ -95,6 +101,12 @@ impl FakeEgress {
             .documents
             .get(url)
             .ok_or_else(|| Status::not_found("404"))?;
+        if document.is_null() {
+            let mut status = Status::not_found("410");
+            let class = MetadataValue::from_static("gone");
+            status.metadata_mut().insert(EGRESS_CLASS, class);
+            return Err(status);
+        }
         Ok(FetchedObject {
             final_url: document["id"].as_str().expect("an id").to_owned(),
             body: document.to_string().into_bytes(),
