@@ -96,6 +96,14 @@ class Bench:
     def memory(self):
         self.add("memory", faults.memory(self.world, self.size["waiting"], self.size["known"], self.size["memory"]))
 
+    def broken(self):
+        """What no speed makes up for: something was lost, given up or came in the wrong order."""
+        promises = {"b5": ("lost", "dead"), "b6": ("inversions",), "b8": ("dead",)}
+        found = [f"{name}: {run[key]} {key}" for name, keys in promises.items() for run in self.results.get(name, [])
+                 for key in keys if run[key]]
+        return found + [f"b6: {run['end_states'] - run['end_states_equal']} end states differ"
+                        for run in self.results.get("b6", []) if run["end_states"] != run["end_states_equal"]]
+
 
 def settings(state):
     """What deploy/scripts/servers wrote down, without the ways between roles: ours are on other ports."""
@@ -146,6 +154,7 @@ def main():
             report.write(chosen.report, about, bench.results, plots=not chosen.smoke)
     finally:
         world.stop()
+    failed += bench.broken()
     if failed:
         sys.exit(f"these parts failed: {', '.join(failed)}")
 

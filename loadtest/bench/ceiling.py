@@ -16,7 +16,7 @@ def prepare(world, hosts):
     for scheme, (author, suffix) in FAN.items():
         world.sim.people(suffix, hosts)
         world.remote(suffix, hosts, scheme=scheme)
-        world.followers(world.author(author), suffix)
+        world.followers(world.author(author), suffix, hosts)
 
 
 def deliver(world, scheme, hosts, activities):

@@ -80,7 +80,7 @@ def order(world, objects=500, hosts=5, seed=1):
     author = world.author("order")
     world.sim.people("order.test", hosts)
     world.remote("order.test", hosts)
-    world.followers(author, "order.test")
+    world.followers(author, "order.test", hosts)
     for host in range(hosts):
         script = [{"fault": {"kind": "status", "code": 503} if chance.random() < 0.2 else {"kind": "ok"}, "times": 1}
                   for _ in range(objects * 8)]

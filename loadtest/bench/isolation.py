@@ -40,13 +40,13 @@ def prepare(world):
     world.sim.people("mixed.test", HEALTHY + SILENT + BUSY)
     world.remote("mixed.test", HEALTHY + SILENT + BUSY)
     author = world.author("mixed")
-    world.followers(author, "mixed.test")
+    world.followers(author, "mixed.test", HEALTHY + SILENT + BUSY)
     world.remote("refuse.test", REFUSING)
-    world.followers(author, "refuse.test")
+    world.followers(author, "refuse.test", REFUSING)
     # One host with a hundred personal inboxes: a hundred posts are ten thousand deliveries to it.
     world.sim.people("slow.test", 1, per_host=100)
     world.remote("slow.test", 1, per_host=100)
-    world.followers(world.author("crowd"), "slow.test", shared=False)
+    world.followers(world.author("crowd"), "slow.test", 1, shared=False)
 
 
 def failing_hosts(world, faulty, deliveries_per_second, seconds=12):
@@ -81,9 +81,7 @@ def failing_hosts(world, faulty, deliveries_per_second, seconds=12):
 
 
 def waiting_for_healthy(world):
-    return world.number(f"""
-        select count(*) from deliveries where state in ('queued', 'parked') and host like '%.mixed.test'
-        and substring(host from '^h(\\d+)')::int < {HEALTHY}""")
+    return world.waiting(f"host like '%.mixed.test' and substring(host from '^h([0-9]+)')::int < {HEALTHY}")
 
 
 def reset(world):
@@ -161,7 +159,7 @@ def paces(world, hosts=7, allowed=5.0, warm=60, measured=120):
     for suffix, says in suffixes.items():
         world.sim.people(suffix, hosts, per_host=10, takes_per_second=allowed, says_retry_after=says)
         world.remote(suffix, hosts, per_host=10)
-        world.followers(author, suffix, shared=False)
+        world.followers(author, suffix, hosts, shared=False)
     quiet(world)
     stop = threading.Event()
 

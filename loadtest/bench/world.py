@@ -164,8 +164,11 @@ class World:
     def number(self, text):
         return int(self.sql(text) or 0)
 
-    def waiting(self):
-        return self.number("select count(*) from deliveries where state in ('queued', 'parked')")
+    def waiting(self, more="true"):
+        """Deliveries without an end. Spelled as the index has it: it is asked all the time."""
+        return self.number(f"""
+            select count(*) from deliveries
+            where coalesce(state in ('queued', 'parked', 'dead'), false) and state <> 'dead' and {more}""")
 
     # --- people
 
@@ -196,15 +199,19 @@ class World:
             cross join lateral (select format('h%s.{suffix}', h) as host, format('{scheme}://h%s.{suffix}', h) as base) as b
             on conflict do nothing;""")
 
-    def followers(self, author, suffix, shared=True):
-        """Everybody of a suffix follows the author, by shared or by personal inboxes."""
+    def followers(self, author, suffix, hosts, shared=True):
+        """Everybody of a suffix's hosts follows the author, by shared or by personal inboxes."""
         column = "shared_inbox_url" if shared else "inbox_url"
         self.sql(f"""
             insert into inboxes (url, host, shared)
             select distinct {column}, domain, {shared} from accounts where domain like '%.{suffix}' on conflict do nothing;
+            -- Only those of this run: an earlier one may have had more hosts.
+            delete from follows f using accounts a
+            where f.target_id = {author} and a.id = f.account_id and a.domain like '%.{suffix}';
             insert into follows (account_id, target_id, uri, state, inbox_id)
             select a.id, {author}, a.uri || '#follows/{author}', 'accepted', i.id
-            from accounts a join inboxes i on i.url = a.{column} where a.domain like '%.{suffix}' on conflict do nothing;
+            from accounts a join inboxes i on i.url = a.{column}
+            where a.domain like '%.{suffix}' and substring(a.domain from '^h([0-9]+)')::int < {hosts};
             update accounts set followers_count = (select count(*) from follows where target_id = {author}) where id = {author};
             analyze follows;""")
 
