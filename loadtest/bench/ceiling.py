@@ -19,8 +19,9 @@ def prepare(world, hosts):
         world.followers(world.author(author), suffix, hosts)
 
 
-def deliver(world, scheme, hosts, activities):
-    """Posts to everybody and waits until the last outcome is written down."""
+def deliver(world, scheme, hosts, activities, latency_millis=0):
+    """Posts to everybody and waits until the last outcome is written down. Hosts that take their time to answer have
+    had a delivery when they have answered."""
     author, _suffix = FAN[scheme]
     quiet(world)
     world.post(author, text(0))  # opens the connections
@@ -30,7 +31,7 @@ def deliver(world, scheme, hosts, activities):
     cpu, start = world.cpu(), time.time()
     world.post_all(author, [text(number) for number in range(activities)])
     settle(world, hosts * activities)
-    seconds = max(row[5] for row in world.sim.arrivals()) - start
+    seconds = max(row[5] for row in world.sim.arrivals()) - start + latency_millis / 1e3
     spent = difference(world.cpu(), cpu)
     count = hosts * activities
     tidegate = sum(spent[name] for name in world.roles)
@@ -114,7 +115,7 @@ def slow_hosts(world, hosts, activities, latency_millis=200):
     suffix = FAN["http"][1]
     world.sim.people(suffix, hosts, latency_millis=latency_millis)
     try:
-        return deliver(world, "http", hosts, activities)
+        return deliver(world, "http", hosts, activities, latency_millis)
     finally:
         world.sim.people(suffix, hosts)
 
@@ -125,6 +126,6 @@ def scale(world, hosts, workers, activities, latency_millis=200):
     suffix = FAN["http"][1]
     world.sim.people(suffix, hosts, latency_millis=latency_millis)
     try:
-        return deliver(world, "http", hosts, activities * workers)
+        return deliver(world, "http", hosts, activities * workers, latency_millis)
     finally:
         world.sim.people(suffix, hosts)
