@@ -30,6 +30,16 @@ macro_rules! steadily {
     };
 }
 
+/// A condition that always holds. A statement with it commits without waiting for the disk: only
+/// for what is done over, with the same end, when the database crashes and has forgotten it. The
+/// wait is the dearest part of a short transaction, and others wait behind it.
+#[macro_export]
+macro_rules! unwaited {
+    () => {
+        "(select set_config('synchronous_commit', 'off', true)) = 'off'"
+    };
+}
+
 /// Begins a transaction.
 pub async fn begin(pool: &PgPool) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
     begin_with(pool, "begin").await

@@ -1,9 +1,11 @@
-//! The statements of the relay. Each is one short transaction of its own.
+//! The statements of the relay. Each is one short transaction of its own. Claims and deletions do
+//! not wait for the disk: forgotten in a crash, they make a message that is published twice, as a
+//! crash of the relay does.
 
 use std::time::Duration;
 
 use sqlx::PgPool;
-use tidegate_store::LEASE;
+use tidegate_store::{LEASE, unwaited};
 use uuid::Uuid;
 
 use crate::QueueError;
@@ -33,7 +35,7 @@ pub(super) async fn claim(
     away: &[String],
     catching_up: &[String],
 ) -> Result<Vec<Row>, sqlx::Error> {
-    let mut rows: Vec<Row> = sqlx::query_as(
+    let mut rows: Vec<Row> = sqlx::query_as(concat!(
         "with mine as materialized (
              select id from outbox
              where (leased_until <= now()
@@ -47,9 +49,10 @@ pub(super) async fn claim(
          set lease_owner = $1,
              attempts = attempts + 1,
              leased_until = now() + make_interval(secs => $3 * power(2, least(attempts, $4)))
-         from mine where outbox.id = mine.id
-         returning outbox.id, outbox.queue, outbox.payload, outbox.redeliveries",
-    )
+         from mine where outbox.id = mine.id and ",
+        unwaited!(),
+        " returning outbox.id, outbox.queue, outbox.payload, outbox.redeliveries",
+    ))
     .bind(owner)
     .bind(limit)
     .bind(LEASE.as_secs_f64())
@@ -69,7 +72,7 @@ pub(super) async fn claim_one(
     owner: Uuid,
     queue: &str,
 ) -> Result<Option<Row>, sqlx::Error> {
-    sqlx::query_as(
+    sqlx::query_as(concat!(
         "with mine as materialized (
              select id from outbox
              where queue = $2 and (leased_until <= now() or lease_owner = $1)
@@ -81,9 +84,10 @@ pub(super) async fn claim_one(
          set lease_owner = $1,
              attempts = attempts + 1,
              leased_until = now() + make_interval(secs => $3 * power(2, least(attempts, $4)))
-         from mine where outbox.id = mine.id
-         returning outbox.id, outbox.queue, outbox.payload, outbox.redeliveries",
-    )
+         from mine where outbox.id = mine.id and ",
+        unwaited!(),
+        " returning outbox.id, outbox.queue, outbox.payload, outbox.redeliveries",
+    ))
     .bind(owner)
     .bind(queue)
     .bind(LEASE.as_secs_f64())
@@ -132,10 +136,13 @@ pub(super) async fn bury(pool: &PgPool, id: i64, reason: &str) -> Result<(), sql
 }
 
 pub(super) async fn delete(pool: &PgPool, ids: &[i64]) -> Result<(), sqlx::Error> {
-    sqlx::query("delete from outbox where id = any($1)")
-        .bind(ids)
-        .execute(pool)
-        .await?;
+    sqlx::query(concat!(
+        "delete from outbox where id = any($1) and ",
+        unwaited!()
+    ))
+    .bind(ids)
+    .execute(pool)
+    .await?;
     Ok(())
 }
 
