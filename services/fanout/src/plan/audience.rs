@@ -2,7 +2,8 @@
 
 use std::collections::HashSet;
 
-use tidegate_model::{host_of, shard_of};
+use sqlx::PgConnection;
+use tidegate_model::{Lane, host_of, is_always_sent, shard_of};
 use tidegate_store::{accounts, inboxes, shards};
 
 use super::Activity;
@@ -13,23 +14,56 @@ use crate::trouble::Trouble;
 /// the activity and the connection are held for milliseconds.
 const BATCH: usize = 1_000;
 
-/// Inserts what is missing of the activity's rows and returns how many were.
+/// Inserts what is missing of the activity's rows, closes it, and returns how many were missing.
+/// What somebody waits for is nearly always for a few inboxes: that is one transaction. Many
+/// inboxes are one transaction for each batch.
 pub(super) async fn expand(deps: &FanoutDeps, activity: &Activity) -> Result<u64, Trouble> {
+    let mut named = named_inboxes(deps, activity).await?;
+    let awaited = awaited_hosts(deps, activity, &named).await?;
+    let is_small = activity.to_followers_of.is_none()
+        && !activity.to_earlier_recipients
+        && named.len() <= BATCH;
+    let last = if is_small {
+        std::mem::take(&mut named)
+    } else {
+        Vec::new()
+    };
+    let mut inserted = insert_all(deps, activity, &awaited, &named).await?;
+    let rows = rows_for(deps, activity, &awaited, &last).await?;
+    let mut transaction = tidegate_store::begin(&deps.pool).await?;
+    if !rows.is_empty() {
+        hold_shards(deps, &mut transaction).await?;
+        // Before the rows: the lock that inserting takes would have to grow, and two planners
+        // would wait for each other.
+        super::lock(&mut transaction, activity).await?;
+        inserted += insert(&mut transaction, activity, &rows).await?;
+    }
+    super::close(&mut transaction, activity).await?;
+    transaction.commit().await?;
+    Ok(inserted)
+}
+
+/// Batch by batch, each in a short transaction of its own.
+async fn insert_all(
+    deps: &FanoutDeps,
+    activity: &Activity,
+    awaited: &HashSet<String>,
+    named: &[i64],
+) -> Result<u64, Trouble> {
     let mut inserted = 0;
-    let named = named_inboxes(deps, activity).await?;
     for batch in named.chunks(BATCH) {
-        inserted += insert(deps, activity, batch).await?;
+        inserted += insert_batch(deps, activity, awaited, batch).await?;
     }
     if activity.to_earlier_recipients {
         for batch in earlier_recipients(deps, activity).await?.chunks(BATCH) {
-            inserted += insert(deps, activity, batch).await?;
+            inserted += insert_batch(deps, activity, awaited, batch).await?;
         }
     }
     if let Some(followed) = activity.to_followers_of {
         let mut after = 0;
         loop {
             let batch = follower_inboxes(deps, followed, after).await?;
-            inserted += insert(deps, activity, &batch).await?;
+            inserted += insert_batch(deps, activity, awaited, &batch).await?;
             match batch.last() {
                 Some(last) if batch.len() == BATCH => after = *last,
                 _ => break,
@@ -84,6 +118,24 @@ async fn named_inboxes(deps: &FanoutDeps, activity: &Activity) -> Result<Vec<i64
     Ok(ids)
 }
 
+/// Hosts of people whom a post names: they wait for it, and get it in the lane `now` however many
+/// followers get it in bulk. A boost names only whose post it is, who can wait.
+async fn awaited_hosts(
+    deps: &FanoutDeps,
+    activity: &Activity,
+    named: &[i64],
+) -> Result<HashSet<String>, Trouble> {
+    let is_a_post = matches!(activity.kind.as_str(), "Create" | "Update" | "Delete");
+    if activity.lane() != Lane::Bulk || !is_a_post || named.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let hosts: Vec<String> = sqlx::query_scalar("select host from inboxes where id = any($1)")
+        .bind(named)
+        .fetch_all(&deps.pool)
+        .await?;
+    Ok(hosts.into_iter().collect())
+}
+
 /// Those of the accounts that are on either side of a block with the sender.
 async fn blocked(
     deps: &FanoutDeps,
@@ -120,10 +172,65 @@ struct Inbox {
     is_unavailable: bool,
 }
 
-/// One batch in one short statement. Does nothing once the activity is closed.
-async fn insert(deps: &FanoutDeps, activity: &Activity, ids: &[i64]) -> Result<u64, Trouble> {
-    if ids.is_empty() {
+/// What goes before it to the same host and is not over decides the lane: one order key has one
+/// lane for each host (design section 6), though an edit names somebody new. Spelled as the index
+/// has it (migration 0043).
+const INSERT: &str = "
+with open as (select id from activities where id = $1 and planned_at is null for share)
+insert into deliveries (activity_id, inbox_id, host, shard, lane, order_key, seq)
+select open.id, row.inbox_id, row.host, row.shard,
+       case when $7 = 1 then row.lane else coalesce(
+           (select p.lane from deliveries p
+            where p.order_key = $6 and p.host = row.host and p.seq < $7
+              and coalesce(p.state in ('queued', 'parked'), false)
+            order by p.seq desc limit 1), row.lane) end,
+       $6, $7
+from open,
+     unnest($2::bigint[], $3::text[], $4::int[], $5::text[]) as row (inbox_id, host, shard, lane)
+on conflict (activity_id, inbox_id) do nothing";
+
+/// Rows to insert, column by column.
+#[derive(Default)]
+struct Rows {
+    inbox_ids: Vec<i64>,
+    hosts: Vec<String>,
+    shards: Vec<i32>,
+    lanes: Vec<&'static str>,
+}
+
+impl Rows {
+    const fn is_empty(&self) -> bool {
+        self.inbox_ids.is_empty()
+    }
+}
+
+async fn insert_batch(
+    deps: &FanoutDeps,
+    activity: &Activity,
+    awaited: &HashSet<String>,
+    ids: &[i64],
+) -> Result<u64, Trouble> {
+    let rows = rows_for(deps, activity, awaited, ids).await?;
+    if rows.is_empty() {
         return Ok(0);
+    }
+    let mut transaction = tidegate_store::begin(&deps.pool).await?;
+    hold_shards(deps, &mut transaction).await?;
+    let inserted = insert(&mut transaction, activity, &rows).await?;
+    transaction.commit().await?;
+    Ok(inserted)
+}
+
+/// What these inboxes get, without ourselves, who is barred, and hosts that are gone.
+async fn rows_for(
+    deps: &FanoutDeps,
+    activity: &Activity,
+    awaited: &HashSet<String>,
+    ids: &[i64],
+) -> Result<Rows, Trouble> {
+    let mut rows = Rows::default();
+    if ids.is_empty() {
+        return Ok(rows);
     }
     let inboxes: Vec<Inbox> = sqlx::query_as(
         "select i.id, i.host, coalesce(h.state = 'unavailable', false) as is_unavailable
@@ -136,7 +243,6 @@ async fn insert(deps: &FanoutDeps, activity: &Activity, ids: &[i64]) -> Result<u
     let barred = barred(deps, activity, ids).await?;
     let always = is_always_planned(deps, activity).await?;
     let our_host = host_of(deps.instance.base()).unwrap_or_default();
-    let (mut inbox_ids, mut hosts, mut numbers) = (Vec::new(), Vec::new(), Vec::new());
     for inbox in inboxes {
         if inbox.host == our_host || barred.contains(&inbox.id) {
             continue;
@@ -144,48 +250,54 @@ async fn insert(deps: &FanoutDeps, activity: &Activity, ids: &[i64]) -> Result<u
         if inbox.is_unavailable && !always {
             continue;
         }
-        numbers.push(shard_of(&inbox.host, deps.queues.shards()) as i32);
-        hosts.push(inbox.host);
-        inbox_ids.push(inbox.id);
+        let lane = if awaited.contains(&inbox.host) {
+            Lane::Now
+        } else {
+            activity.lane()
+        };
+        rows.lanes.push(lane.as_str());
+        rows.shards
+            .push(shard_of(&inbox.host, deps.queues.shards()) as i32);
+        rows.hosts.push(inbox.host);
+        rows.inbox_ids.push(inbox.id);
     }
-    let mut transaction = tidegate_store::begin(&deps.pool).await?;
-    // Rows of another number of shards would be nobody's.
-    if !shards::hold(&mut transaction, deps.queues.shards()).await? {
-        return Err(Trouble::Away(
-            "the number of shards was changed: this process must be started with the new one"
-                .to_owned(),
-        ));
+    Ok(rows)
+}
+
+/// Rows of another number of shards would be nobody's.
+async fn hold_shards(deps: &FanoutDeps, connection: &mut PgConnection) -> Result<(), Trouble> {
+    if shards::hold(connection, deps.queues.shards()).await? {
+        return Ok(());
     }
-    let inserted = sqlx::query(
-        "with open as (
-             select id from activities where id = $1 and planned_at is null for share
-         )
-         insert into deliveries (activity_id, inbox_id, host, shard, lane, order_key, seq)
-         select open.id, row.inbox_id, row.host, row.shard, $5, $6, $7
-         from open, unnest($2::bigint[], $3::text[], $4::int[]) as row (inbox_id, host, shard)
-         on conflict (activity_id, inbox_id) do nothing",
-    )
-    .bind(activity.id)
-    .bind(&inbox_ids)
-    .bind(&hosts)
-    .bind(&numbers)
-    .bind(&activity.lane)
-    .bind(&activity.order_key)
-    .bind(activity.seq)
-    .execute(&mut *transaction)
-    .await?
-    .rows_affected();
-    transaction.commit().await?;
-    Ok(inserted)
+    Err(Trouble::Away(
+        "the number of shards was changed: this process must be started with the new one"
+            .to_owned(),
+    ))
+}
+
+/// One short statement. Does nothing once the activity is closed.
+async fn insert(
+    connection: &mut PgConnection,
+    activity: &Activity,
+    rows: &Rows,
+) -> Result<u64, Trouble> {
+    let inserted = sqlx::query(INSERT)
+        .bind(activity.id)
+        .bind(&rows.inbox_ids)
+        .bind(&rows.hosts)
+        .bind(&rows.shards)
+        .bind(&rows.lanes)
+        .bind(&activity.order_key)
+        .bind(activity.seq)
+        .execute(connection)
+        .await?;
+    Ok(inserted.rows_affected())
 }
 
 /// Whether it goes to unavailable hosts too: somebody waits for the answer, and the attempt
 /// tells whether the host is back (design section 6).
 async fn is_always_planned(deps: &FanoutDeps, activity: &Activity) -> Result<bool, Trouble> {
-    if matches!(
-        activity.kind.as_str(),
-        "Follow" | "Accept" | "Reject" | "Undo" | "Block"
-    ) {
+    if is_always_sent(&activity.kind) {
         return Ok(true);
     }
     let Some(status_id) = activity.status_id else {

@@ -14,7 +14,7 @@
 mod audience;
 mod publish;
 
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 use tidegate_model::Lane;
 use tidegate_store::statuses;
 
@@ -59,43 +59,36 @@ impl Activity {
 
 /// The activity of one `Plan` message, after what comes before it.
 pub(crate) async fn activity(deps: &FanoutDeps, activity_id: i64) -> Result<(), Trouble> {
-    for id in with_predecessors(&deps.pool, activity_id).await? {
-        let Some(activity) = read(&deps.pool, id).await? else {
-            continue;
-        };
+    for activity in with_predecessors(&deps.pool, activity_id).await? {
         if !activity.is_planned {
             if is_wanted(&deps.pool, &activity).await? {
                 PLANNED_ROWS.inc_by(audience::expand(deps, &activity).await?);
+            } else {
+                let mut transaction = tidegate_store::begin(&deps.pool).await?;
+                close(&mut transaction, &activity).await?;
+                transaction.commit().await?;
             }
-            close(&deps.pool, &activity).await?;
         }
         publish::all(deps, &activity).await?;
     }
     Ok(())
 }
 
-/// The activity itself, behind those before it in its order that are not planned yet.
-async fn with_predecessors(pool: &PgPool, activity_id: i64) -> Result<Vec<i64>, Trouble> {
-    Ok(sqlx::query_scalar(
-        "select p.id from activities a
+/// The activity itself, behind those before it in its order that are not planned yet. Somebody
+/// else may plan them meanwhile: then there is nothing to insert and nothing to close.
+async fn with_predecessors(pool: &PgPool, activity_id: i64) -> Result<Vec<Activity>, Trouble> {
+    Ok(sqlx::query_as(
+        "select p.id, p.kind, p.account_id, p.order_key, p.seq, p.lane, p.status_id,
+                p.to_followers_of, p.to_accounts, p.to_earlier_recipients,
+                p.planned_at is not null as is_planned,
+                p.published_at is not null as is_published
+         from activities a
          join activities p on p.order_key = a.order_key and p.seq <= a.seq
          where a.id = $1 and (p.id = a.id or p.planned_at is null)
          order by p.seq",
     )
     .bind(activity_id)
     .fetch_all(pool)
-    .await?)
-}
-
-async fn read(pool: &PgPool, id: i64) -> Result<Option<Activity>, Trouble> {
-    Ok(sqlx::query_as(
-        "select id, kind, account_id, order_key, seq, lane, status_id, to_followers_of,
-                to_accounts, to_earlier_recipients, planned_at is not null as is_planned,
-                published_at is not null as is_published
-         from activities where id = $1",
-    )
-    .bind(id)
-    .fetch_optional(pool)
     .await?)
 }
 
@@ -109,17 +102,21 @@ async fn is_wanted(pool: &PgPool, activity: &Activity) -> Result<bool, Trouble> 
     }
 }
 
-/// Freezes the recipients: the count on the activity, the inboxes beside the status.
-async fn close(pool: &PgPool, activity: &Activity) -> Result<(), Trouble> {
-    let mut transaction = tidegate_store::begin(pool).await?;
-    // Waits for batches under way; from here on no row can be added.
+/// Locks the activity against batches under way; from then on no row can be added. Whether it was
+/// open.
+async fn lock(connection: &mut PgConnection, activity: &Activity) -> Result<bool, Trouble> {
     let open: Option<i64> = sqlx::query_scalar(
         "select id from activities where id = $1 and planned_at is null for no key update",
     )
     .bind(activity.id)
-    .fetch_optional(&mut *transaction)
+    .fetch_optional(connection)
     .await?;
-    if open.is_none() {
+    Ok(open.is_some())
+}
+
+/// Freezes the recipients: the count on the activity, the inboxes beside the status.
+async fn close(connection: &mut PgConnection, activity: &Activity) -> Result<(), Trouble> {
+    if !lock(connection, activity).await? {
         return Ok(());
     }
     sqlx::query(
@@ -128,7 +125,7 @@ async fn close(pool: &PgPool, activity: &Activity) -> Result<(), Trouble> {
          where id = $1",
     )
     .bind(activity.id)
-    .execute(&mut *transaction)
+    .execute(&mut *connection)
     .await?;
     if let (Some(status_id), true) = (activity.status_id, activity.shows()) {
         sqlx::query(
@@ -140,10 +137,9 @@ async fn close(pool: &PgPool, activity: &Activity) -> Result<(), Trouble> {
         )
         .bind(activity.id)
         .bind(status_id)
-        .execute(&mut *transaction)
+        .execute(&mut *connection)
         .await?;
     }
-    transaction.commit().await?;
     PLANNED_ACTIVITIES.inc();
     Ok(())
 }

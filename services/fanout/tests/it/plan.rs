@@ -102,6 +102,50 @@ async fn every_distinct_inbox_gets_one_row_and_is_in_one_message_of_its_shard() 
     assert_eq!(sent.into_iter().collect::<BTreeSet<_>>(), urls);
 }
 
+/// Whoever is named waits for it; the crowd does not make them wait longer. And what goes about
+/// one post to one host takes one lane, though an edit names somebody new there.
+#[tokio::test]
+async fn the_named_have_the_urgent_lane_and_an_order_key_keeps_its_lane_at_each_host() {
+    let world = World::start().await;
+    let ada = world.local(100, "ada").await;
+    let fan = world.remote("fan", "fan.test").await;
+    let named = world.remote("named", "named.test").await;
+    let later = world.remote("later", "later.test").await;
+    for follower in [&fan, &named, &later] {
+        world.follow(follower, &ada).await;
+    }
+    let post = world.post(5_001, &ada, Visibility::Public, &[]).await;
+    for (kind, to) in [("Create", named.id), ("Update", later.id)] {
+        let audience = Audience {
+            accounts: vec![to],
+            ..followers_of(ada.id)
+        };
+        let activity = world.enqueue(kind, &post, audience).await;
+        world.settled().await;
+        let lanes: Vec<(String, String)> = sqlx::query_as(
+            "select host, lane from deliveries where activity_id = $1 order by host",
+        )
+        .bind(activity)
+        .fetch_all(&world.deps.pool)
+        .await
+        .expect("rows");
+        let lanes: Vec<(&str, &str)> = lanes.iter().map(|(h, l)| (&**h, &**l)).collect();
+        assert_eq!(
+            lanes,
+            [
+                ("fan.test", "bulk"),
+                ("later.test", "bulk"),
+                ("named.test", "now")
+            ],
+            "{kind}"
+        );
+    }
+    let urgent: i64 = world
+        .count("select count(*) from queue_messages where queue like 't.deliver.now.%'")
+        .await;
+    assert_eq!(urgent, 2);
+}
+
 #[tokio::test]
 async fn ourselves_the_suspended_and_both_sides_of_a_block_are_left_out() {
     let world = World::start().await;

@@ -85,34 +85,16 @@ pub const RETRY_LADDER: [Duration; 6] = [
     Duration::from_hours(24),
 ];
 
-/// How long to wait after failure number `failures` (1 is the first), or `None` when the ladder
-/// is used up. `jitter` in 0..1 spreads the waits over +-20 %, so that what failed together does
-/// not return together.
-pub fn retry_delay(failures: u32, jitter: f64) -> Option<Duration> {
-    let step = RETRY_LADDER.get(failures.checked_sub(1)? as usize)?;
-    Some(step.mul_f64(0.8 + 0.4 * jitter.clamp(0.0, 1.0)))
+/// Whether an activity of this kind goes out to a host that is unavailable too: somebody waits for
+/// the answer, and it tells whether the host is back (design section 6). Direct messages do as
+/// well.
+pub fn is_always_sent(kind: &str) -> bool {
+    matches!(kind, "Follow" | "Accept" | "Reject" | "Undo" | "Block")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn waits_grow_and_end() {
-        let waits: Vec<u64> = (1..=6)
-            .map(|n| retry_delay(n, 0.5).expect("on the ladder").as_secs())
-            .collect();
-        assert_eq!(waits, [10, 60, 600, 3_600, 21_600, 86_400]);
-        assert_eq!(retry_delay(7, 0.5), None);
-        assert_eq!(retry_delay(0, 0.5), None);
-    }
-
-    #[test]
-    fn jitter_stays_within_a_fifth() {
-        assert_eq!(retry_delay(1, 0.0), Some(Duration::from_secs(8)));
-        assert_eq!(retry_delay(1, 1.0), Some(Duration::from_secs(12)));
-        assert_eq!(retry_delay(1, 7.0), Some(Duration::from_secs(12)));
-    }
 
     #[test]
     fn lanes_read_back_as_written() {

@@ -12,7 +12,7 @@ mod secret;
 mod visibility;
 
 pub use clock::{Clock, ManualClock};
-pub use delivery::{DeliveryState, Lane, RETRY_LADDER, retry_delay};
+pub use delivery::{DeliveryState, Lane, RETRY_LADDER, is_always_sent};
 pub use host::{HostError, canonical_host, host_of, same_origin, shard_of};
 pub use id::{id_at, time_of};
 pub use instance::{INSTANCE_ACTOR_USERNAME, Instance};

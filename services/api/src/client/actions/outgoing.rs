@@ -195,8 +195,9 @@ fn to_one(
     )
 }
 
-/// Everything about one status takes the lane that its Create took: whoever is named in it
-/// waits for it, mere followers can be served in bulk.
+/// Everything about one status takes one lane: mere followers can be served in bulk. Hosts of
+/// people who are named in it wait for it, and get theirs in `now`; planning sees to that, host
+/// by host.
 fn about(
     kind: &'static str,
     status: &Status,
@@ -205,12 +206,15 @@ fn about(
     earlier_recipients: bool,
 ) -> Draft {
     let reaches_followers = status.visibility().reaches_followers();
-    let urgent = !reaches_followers || (status.reblog_of_id.is_none() && !named.is_empty());
     draft(
         kind,
         status.account_id,
         OrderKey::Status(status.id),
-        if urgent { Lane::Now } else { Lane::Bulk },
+        if reaches_followers {
+            Lane::Bulk
+        } else {
+            Lane::Now
+        },
         &body,
         Some(status.id),
         Audience {
