@@ -47,11 +47,12 @@ def deliver(world, scheme, hosts, activities, latency_millis=0):
 def settle(world, effects, patience=180):
     """All of it arrived, and nothing waits."""
     until(f"{effects} arrivals", lambda: world.sim.effects() >= effects, patience, 0.1)
-    until("the outcomes", lambda: world.waiting() == 0, patience, 0.2)
+    # Counting costs the database more the more has come and gone lately: seldom.
+    until("the outcomes", lambda: world.waiting() == 0, patience, 0.5)
 
 
 def quiet(world):
-    until("quiet", lambda: world.waiting() == 0, 180, 0.2)
+    until("quiet", lambda: world.waiting() == 0, 180, 0.5)
     world.sim.clear()
 
 

@@ -123,13 +123,13 @@ def follows_beside_posts(world, hosts, follows, per_second, seed):
         number = 0
         while not done.is_set():
             # The next one only when little of the last is left: there is always something in bulk.
-            if world.waiting() < hosts // 2:
+            if number * hosts - world.sim.effects() < hosts // 2:
                 world.post("famous", text(number))
                 number += 1
             done.wait(0.3)
     poster = threading.Thread(target=posting)
     poster.start()
-    until("bulk work", lambda: world.waiting() > 0, 30)
+    until("bulk work", lambda: world.sim.effects() > 0, 30, 0.1)
     threads, start = [], time.monotonic()
     for number, account in enumerate(chosen):
         delay = start + number / per_second - time.monotonic()
