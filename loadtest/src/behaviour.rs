@@ -30,6 +30,11 @@ pub enum Fault {
         /// Value of the header, in seconds or as a date, as it stands.
         retry_after: String,
     },
+    /// 503 with `Retry-After`.
+    Busy {
+        /// Value of the header, in seconds or as a date, as it stands.
+        retry_after: String,
+    },
     /// Takes the request and is silent, then closes.
     Hang {
         /// For how long, in milliseconds.
@@ -110,6 +115,7 @@ impl Fault {
             self,
             Self::Status { .. }
                 | Self::TooManyRequests { .. }
+                | Self::Busy { .. }
                 | Self::Hang { .. }
                 | Self::Reset
                 | Self::Redirect { .. }

@@ -49,18 +49,21 @@ pub(super) fn with_body(
     response
 }
 
+fn later(code: StatusCode, retry_after: &str) -> Response<Body> {
+    let mut response = status(code);
+    if let Ok(value) = retry_after.parse() {
+        response.headers_mut().insert(header::RETRY_AFTER, value);
+    }
+    response
+}
+
 /// Bends a healthy answer as a fault says. Hanging takes its time here.
 pub(super) async fn bend(healthy: Response<Body>, fault: &Fault) -> Outcome {
     let response = match fault {
         Fault::Ok | Fault::Overwrite { .. } => healthy,
         Fault::Status { code } => status(known(*code)),
-        Fault::TooManyRequests { retry_after } => {
-            let mut response = status(StatusCode::TOO_MANY_REQUESTS);
-            if let Ok(value) = retry_after.parse() {
-                response.headers_mut().insert(header::RETRY_AFTER, value);
-            }
-            response
-        }
+        Fault::TooManyRequests { retry_after } => later(StatusCode::TOO_MANY_REQUESTS, retry_after),
+        Fault::Busy { retry_after } => later(StatusCode::SERVICE_UNAVAILABLE, retry_after),
         Fault::Hang { millis } => {
             tokio::time::sleep(Duration::from_millis(*millis)).await;
             return Outcome::Reset;

@@ -292,6 +292,7 @@ fn seen_status(fault: &Fault, healthy: StatusCode) -> u16 {
     match fault {
         Fault::Status { code } | Fault::Redirect { code, .. } => *code,
         Fault::TooManyRequests { .. } => 429,
+        Fault::Busy { .. } => 503,
         Fault::Hang { .. } | Fault::Reset | Fault::LoseAnswer => 0,
         Fault::HugeBody { .. } | Fault::GzipBomb { .. } => 200,
         _ => healthy.as_u16(),

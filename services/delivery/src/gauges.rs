@@ -12,9 +12,9 @@ use tidegate_telemetry::Stop;
 
 use crate::metrics;
 
-/// Hosts are measured with every third measurement: they change slowly, and a million waiting
+/// Hosts are measured with every sixth measurement: they change slowly, and a million waiting
 /// rows take a few tenths of a second.
-const HOSTS_EVERY: u32 = 3;
+const HOSTS_EVERY: u32 = 6;
 
 /// Finished rows are counted with every sixth measurement: reading a million rows takes about a
 /// tenth of a second.

@@ -251,7 +251,7 @@ pub(crate) fn prepare() {
             counter.with_label_values(&[value]);
         }
     }
-    for counter in [&REPUBLISHED, &PANICS] {
+    for counter in [&REPUBLISHED, &SUSPECTS, &PANICS] {
         LazyLock::force(counter);
     }
     for gauge in [

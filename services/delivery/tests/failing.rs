@@ -51,7 +51,16 @@ async fn until(rig: &Rig, question: &'static str, wanted: i64) {
         if found == wanted {
             return;
         }
-        assert!(Instant::now() < deadline, "{question}: {found}");
+        if Instant::now() >= deadline {
+            let left: Vec<String> = sqlx::query_scalar(
+                "select to_jsonb(d)::text from deliveries d where state in ('queued', 'parked')
+                 union all select to_jsonb(h)::text from hosts h",
+            )
+            .fetch_all(rig.pool())
+            .await
+            .expect("rows");
+            panic!("{question}: {found}; {left:#?}");
+        }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
@@ -132,6 +141,89 @@ async fn probe_now(rig: &Rig) {
         .execute(rig.pool())
         .await
         .expect("steered");
+}
+
+/// An operator, or whoever else knows more than the engine.
+async fn steer(rig: &Rig, columns: &str) {
+    let statement = format!("update hosts set {columns}, steered_at = clock_timestamp()");
+    sqlx::query(sqlx::AssertSqlSafe(statement))
+        .execute(rig.pool())
+        .await
+        .expect("steered");
+}
+
+#[tokio::test]
+async fn a_probe_that_is_not_sent_after_all_makes_place_for_the_next() {
+    let mut rig = Rig::new().await;
+    // The host answers once, and asks to be left alone for an hour.
+    let alone = Script::first(
+        1,
+        Fault::Busy {
+            retry_after: "3600".to_owned(),
+        },
+    );
+    rig.sim.add_host("a.sim.test", HostBehaviour::inbox(alone));
+    rig.sim.add_actor("a.sim.test", "bob", true);
+    let inbox = "http://a.sim.test/inbox";
+    rig.start();
+    let first = rig.send(&Plan::new("Create", "k1", 1, &[inbox])).await;
+    rig.until(first, inbox, "parked").await;
+    let held = "select count(*) from hosts where held_until > now() + interval '50 minutes'";
+    until(&rig, held, 1).await;
+    steer(
+        &rig,
+        "state = 'failing', failing_since = now(), probe_interval = 60, backlog = true,
+         next_probe_at = now() + interval '1 second'",
+    )
+    .await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let second = rig.send(&Plan::new("Create", "k2", 1, &[inbox])).await;
+    rig.until(second, inbox, "parked").await;
+    // The probe is found, and waits for the end of that hour; then the host is paused.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    steer(&rig, "paused_at = now()").await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(rig.row(second, inbox).await.attempts, 0);
+    // Whoever asks for a probe knows better than the host's last answer.
+    steer(&rig, "paused_at = null, next_probe_at = now()").await;
+    rig.until(second, inbox, "delivered").await;
+}
+
+#[tokio::test]
+async fn a_probe_is_found_behind_candidates_that_all_fall_away() {
+    let mut rig = Rig::new().await;
+    rig.options.probe_first = Duration::from_hours(1);
+    let proxy = flaky(&mut rig).await;
+    proxy.cut();
+    rig.start();
+    let mut posts = Vec::new();
+    for n in 0..8 {
+        let status = rig.post("public").await;
+        let key = format!("status:{n}");
+        let plan = Plan {
+            status_id: Some(status),
+            ..Plan::new("Create", &key, 1, &[INBOX])
+        };
+        posts.push((rig.send(&plan).await, status));
+    }
+    until(&rig, FAILING, 1).await;
+    until(&rig, WAITING, 8).await;
+    // More than a look for a probe takes.
+    let deleted: Vec<i64> = posts[..7].iter().map(|(_, status)| *status).collect();
+    sqlx::query("update statuses set deleted_at = now() where id = any($1)")
+        .bind(&deleted)
+        .execute(rig.pool())
+        .await
+        .expect("deleted");
+    proxy.heal();
+    probe_now(&rig).await;
+    let (last, _) = posts[7];
+    rig.until(last, INBOX, "delivered").await;
+    for (id, _) in &posts[..7] {
+        let row = rig.until(*id, INBOX, "cancelled").await;
+        assert_eq!(row.reason.as_deref(), Some("deleted"));
+    }
+    until(&rig, FAILING, 0).await;
 }
 
 #[tokio::test]

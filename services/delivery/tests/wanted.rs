@@ -72,6 +72,36 @@ async fn about(rig: &Rig, kind: &str, seq: i64, status: i64) -> i64 {
 }
 
 #[tokio::test]
+async fn what_the_host_has_in_a_later_version_is_not_sent_again() {
+    let rig = Rig::running().await;
+    // The Create and the first edit die; the second edit arrives.
+    let refusing = Script::first(2, Fault::Status { code: 422 });
+    host(&rig, HostBehaviour::inbox(refusing));
+    let mut ids = Vec::new();
+    for (seq, kind, end) in [
+        (1, "Create", "dead"),
+        (2, "Update", "dead"),
+        (3, "Update", "delivered"),
+    ] {
+        let id = rig.send(&Plan::new(kind, "status:1", seq, &[INBOX])).await;
+        rig.until(id, INBOX, end).await;
+        ids.push(id);
+    }
+    let all = Filter {
+        host: Some("a.sim.test".to_owned()),
+        ..Filter::default()
+    };
+    let replayed = rig.shift(MoveKind::Replay, all).await.expect("replayed");
+    assert_eq!(replayed.moved, 2);
+    for id in &ids[..2] {
+        let row = rig.until(*id, INBOX, "cancelled").await;
+        assert_eq!(row.reason.as_deref(), Some("superseded"));
+    }
+    let taken = rig.sim.ledger().received(|entry| entry.effect);
+    assert_eq!(taken.len(), 1);
+}
+
+#[tokio::test]
 async fn an_edit_is_not_shown_to_a_host_that_is_no_longer_in_the_audience() {
     let rig = Rig::running().await;
     host(&rig, HostBehaviour::default());

@@ -38,6 +38,14 @@ impl Class {
         matches!(self, Self::Delivered)
     }
 
+    /// How long the host asks to be left alone.
+    pub(crate) const fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Busy { retry_after, .. } | Self::TooMany { retry_after } => *retry_after,
+            _ => None,
+        }
+    }
+
     /// A fixed word for what went wrong.
     pub(crate) fn error(&self) -> Option<&str> {
         match self {

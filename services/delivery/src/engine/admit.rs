@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tidegate_model::is_always_sent;
+use time::OffsetDateTime;
 use tokio::time::Instant;
 
 use super::Engine;
@@ -12,11 +14,6 @@ use super::item::{Batch, Item, Origin};
 use super::judge::{Fate, Outcome};
 use super::post::{behind, held_back, no_activity};
 use super::reading::{Reading, Row};
-use crate::metrics::REPLAYED;
-
-/// Always sent, also to a host that is unavailable: somebody waits for the answer, and it tells
-/// whether the host is back (design section 6).
-const ALWAYS: [&str; 5] = ["Follow", "Accept", "Reject", "Undo", "Block"];
 
 impl Engine {
     /// Takes in what was read.
@@ -63,22 +60,15 @@ impl Engine {
             self.in_hand.insert(*pair, Arc::clone(&item.place.host));
             let entry = self.hosts.meet(&item.place.host, row);
             entry.in_hand += 1;
-            if entry.in_hand == 1 {
-                self.restore_rate(row, &item);
+            if !self.scheduler.knows(&item.place.host) {
+                self.restore_pace(row, &item);
             }
             if !self.admit(item, row) && origin == Origin::Probe {
                 taken -= 1;
             }
         }
-        match origin {
-            Origin::Timed => REPLAYED.with_label_values(&["timed"]).inc_by(taken as u64),
-            Origin::Backlog => REPLAYED
-                .with_label_values(&["backlog"])
-                .inc_by(taken as u64),
-            Origin::Queue | Origin::Probe => {}
-        }
         if let Some(host) = of_host {
-            self.fetched(host, origin, taken);
+            self.fetched(host, origin, taken, batch.pairs.is_empty());
         }
     }
 
@@ -145,7 +135,7 @@ impl Engine {
                 }
                 Some(backlog("host"))
             }
-            State::Unavailable if is_always_sent(row) => None,
+            State::Unavailable if row.is_direct || is_always_sent(&row.kind) => None,
             State::Unavailable => Some(Outcome::untried(Fate::Dead {
                 reason: "unavailable".to_owned(),
             })),
@@ -162,6 +152,7 @@ impl Engine {
         let waits_already = matches!(item.origin, Origin::Backlog | Origin::Probe)
             && matches!(outcome.fate, Fate::Backlog { .. });
         if waits_already {
+            self.probe_came_to_nothing(&item);
             self.let_go(&item);
         } else {
             self.record(item, outcome, false);
@@ -189,25 +180,29 @@ impl Engine {
         self.record(item, no_activity(), false);
     }
 
-    /// A host's pace as it was learnt before it was forgotten here.
-    fn restore_rate(&mut self, row: &Row, item: &Item) {
+    /// A host's pace, and how long it asked to be left alone, as they were learnt before it was
+    /// forgotten here.
+    fn restore_pace(&mut self, row: &Row, item: &Item) {
         let now = self.context.clock.now();
-        if let (Some(rate), Some(until)) = (row.rate, row.rate_until)
-            && until > now
-        {
-            let place = &item.place;
-            let flow = self
-                .scheduler
-                .host_mut(&place.host, place.shard, Instant::now());
-            if flow.rate.is_none() {
-                let left = (until - now).unsigned_abs();
-                flow.rate = Some(crate::host::Rate::restore(rate, left, Instant::now()));
-            }
+        let left = |until: Option<OffsetDateTime>| {
+            let until = until.filter(|until| *until > now)?;
+            Some((until - now).unsigned_abs())
+        };
+        let (rate_left, hold_left) = (left(row.rate_until), left(row.held_until));
+        if rate_left.is_none() && hold_left.is_none() {
+            return;
         }
+        let (place, here) = (&item.place, Instant::now());
+        let flow = self.scheduler.host_mut(&place.host, place.shard, here);
+        if let (None, Some(rate), Some(left)) = (&flow.rate, row.rate, rate_left) {
+            flow.rate = Some(crate::host::Rate::restore(rate, left, here));
+        }
+        flow.hold_until = flow.hold_until.max(hold_left.map(|left| here + left));
     }
 
-    /// Reads of the backlog of one host ended.
-    fn fetched(&mut self, host: &Arc<str>, origin: Origin, taken: usize) {
+    /// Reads of the backlog of one host ended: `taken` rows of it are in hand now; it had none to
+    /// give when it `is_empty`.
+    fn fetched(&mut self, host: &Arc<str>, origin: Origin, taken: usize, is_empty: bool) {
         let Some(entry) = self.hosts.get_mut(host) else {
             return;
         };
@@ -215,10 +210,18 @@ impl Engine {
         if origin == Origin::Probe {
             entry.is_probing = taken > 0;
             if taken == 0 && entry.state == State::Failing {
-                // Nothing waits: the next activity for the host will be the probe.
-                entry.next_probe_at = None;
+                // All candidates fell away: there may be others. Or none waits, and when the
+                // database agrees the next activity for the host will be the probe.
+                let wait = if is_empty {
+                    self.clear_backlog(host);
+                    self.context.options.probes().first
+                } else {
+                    self.context.options.look_interval
+                };
+                if let Some(entry) = self.hosts.get_mut(host) {
+                    entry.next_probe_at = Some(self.context.clock.now() + wait);
+                }
                 self.note_standing(host);
-                self.clear_backlog(host);
             }
             return;
         }
@@ -266,10 +269,6 @@ impl Engine {
             of_host,
         }
     }
-}
-
-fn is_always_sent(row: &Row) -> bool {
-    ALWAYS.contains(&row.kind.as_str()) || row.is_direct
 }
 
 pub(super) const fn backlog(reason: &'static str) -> Outcome {

@@ -17,7 +17,7 @@ use super::reading::Row;
 use super::recorder::{HostNote, Written};
 use crate::attempt::{Attempted, Class, classify};
 use crate::host::Weight;
-use crate::metrics::{LAG, OUTCOMES};
+use crate::metrics::{LAG, OUTCOMES, REPLAYED};
 
 /// A host that takes longer than this is slow: a healthy one answers in a fraction of it.
 pub(super) const SLOW_AFTER: Duration = Duration::from_secs(2);
@@ -76,7 +76,8 @@ impl Engine {
         self.shards_step();
     }
 
-    fn probe_came_to_nothing(&mut self, item: &Item) {
+    /// A probe that is not sent after all makes place for the next one.
+    pub(super) fn probe_came_to_nothing(&mut self, item: &Item) {
         if item.origin == Origin::Probe
             && let Some(entry) = self.hosts.get_mut(&item.place.host)
         {
@@ -95,6 +96,11 @@ impl Engine {
         let now = self.context.clock.now();
         let class = classify(attempted, now);
         let host = Arc::clone(&item.place.host);
+        match item.origin {
+            Origin::Timed => REPLAYED.with_label_values(&["timed"]).inc(),
+            Origin::Backlog => REPLAYED.with_label_values(&["backlog"]).inc(),
+            Origin::Queue | Origin::Probe => {}
+        }
         self.learn_pace(&item, &class);
         if let Some(theirs) = attempted.server_date {
             self.clock_read(&host, theirs - now);
@@ -138,6 +144,16 @@ impl Engine {
         let place = &item.place;
         let now = Instant::now();
         let flow = self.scheduler.host_mut(&place.host, place.shard, now);
+        let mut note = HostNote {
+            host: Arc::clone(&place.host),
+            shard: place.shard,
+            ..HostNote::default()
+        };
+        if let Some(asked) = class.retry_after() {
+            let wait = crate::host::clamp_retry_after(asked);
+            flow.hold_until = flow.hold_until.max(Some(now + wait));
+            note.held_until = Some(self.context.clock.now() + wait);
+        }
         match class {
             Class::Delivered | Class::Final(_) | Class::Gone(_) => {
                 flow.window.success();
@@ -150,32 +166,21 @@ impl Engine {
                     flow.rate = None;
                 }
             }
-            Class::TooMany { retry_after } => {
+            Class::TooMany { .. } => {
                 let recent = flow.taken.per_second(now);
                 let rate = crate::host::Rate::after_429(flow.rate.take(), recent, now);
                 let per_second = rate.per_second();
                 flow.rate = Some(rate);
-                if let Some(asked) = retry_after {
-                    let until = now + crate::host::clamp_retry_after(*asked);
-                    flow.hold_until = flow.hold_until.max(Some(until));
-                }
                 let until = self.context.clock.now() + crate::host::REMEMBERED;
-                self.round.hosts.push(HostNote {
-                    host: Arc::clone(&place.host),
-                    shard: place.shard,
-                    rate: Some((per_second, until)),
-                    ..HostNote::default()
-                });
+                note.rate = Some((per_second, until));
             }
-            Class::Busy { retry_after, .. } => {
+            Class::Busy { .. } | Class::HostDown(_) | Class::HostTrouble(_) => {
                 flow.window.trouble();
-                if let Some(asked) = retry_after {
-                    let until = now + crate::host::clamp_retry_after(*asked);
-                    flow.hold_until = flow.hold_until.max(Some(until));
-                }
             }
-            Class::HostDown(_) | Class::HostTrouble(_) => flow.window.trouble(),
             Class::Unauthorized { .. } | Class::OwnFault(_) => {}
+        }
+        if note.rate.is_some() || note.held_until.is_some() {
+            self.round.hosts.push(note);
         }
     }
 
@@ -286,6 +291,11 @@ impl Engine {
                 && entry.parked == parked
             {
                 entry.backlog = false;
+                if entry.state == State::Failing {
+                    // The next activity for the host will be the probe.
+                    entry.next_probe_at = None;
+                    self.note_standing(&host);
+                }
             }
         }
         if written.released > 0 {

@@ -18,7 +18,7 @@ pub(super) async fn note(
 ) -> Result<(), StoreError> {
     let (plain, special): (Vec<&HostNote>, Vec<&HostNote>) = notes
         .iter()
-        .partition(|note| note.state.is_none() && note.rate.is_none());
+        .partition(|note| note.state.is_none() && note.rate.is_none() && note.held_until.is_none());
     note_plain(pool, now, plain).await?;
     for note in special {
         let standing = note.state.as_ref();
@@ -39,6 +39,7 @@ pub(super) async fn note(
             .bind(note.rate.map(|(rate, _)| rate))
             .bind(note.rate.map(|(_, until)| until))
             .bind(now)
+            .bind(note.held_until)
             .execute(pool)
             .await?;
         match standing.map(|standing| standing.state) {
@@ -114,9 +115,10 @@ on conflict (host) do update set
 const NOTE: &str = "
 insert into hosts as h (host, shard, signature, last_success_at, last_failure_at, last_error, state,
                    failing_since, next_probe_at, probe_interval, failed_days,
-                   last_probe_activity_id, unavailable_since, rate, rate_until, updated_at)
+                   last_probe_activity_id, unavailable_since, rate, rate_until, updated_at,
+                   held_until)
 values ($1, $2, coalesce($3, 'cavage'), $4, $5, $6, coalesce($7, 'ok'), $8, $9, $10, $11, $12,
-        $13, $14, $15, $16)
+        $13, $14, $15, $16, $17)
 on conflict (host) do update set
     shard = excluded.shard,
     signature = coalesce($3, h.signature),
@@ -132,6 +134,7 @@ on conflict (host) do update set
     unavailable_since = case when $7::text is null then h.unavailable_since else $13 end,
     rate = case when $14::float8 is null then h.rate else $14 end,
     rate_until = case when $14::float8 is null then h.rate_until else $15 end,
+    held_until = coalesce($17, h.held_until),
     updated_at = $16";
 
 /// Everything that waits for a time of its own waits for the host instead.

@@ -53,6 +53,10 @@ pub(super) struct HostEntry {
     pub(super) last_probe_activity_id: Option<i64>,
     pub(super) unavailable_since: Option<OffsetDateTime>,
     pub(super) last_success_at: Option<OffsetDateTime>,
+    /// When somebody else last changed what is known here of it.
+    pub(super) steered_at: Option<OffsetDateTime>,
+    /// When it was last met.
+    met_at: Instant,
     pub(super) health: Health,
     /// Whether rows wait for it as a whole.
     pub(super) backlog: bool,
@@ -87,6 +91,8 @@ impl HostEntry {
             last_probe_activity_id: row.last_probe_activity_id,
             unavailable_since: row.unavailable_since,
             last_success_at: row.last_success_at,
+            steered_at: row.steered_at,
+            met_at: Instant::now(),
             health: Health::default(),
             backlog: row.backlog,
             parked: 0,
@@ -119,8 +125,13 @@ impl HostEntry {
         })
     }
 
-    /// What an operator or the inbox changed; what this process knows better stays.
-    pub(super) fn steer(&mut self, row: &HostRow) {
+    /// What an operator or the inbox changed, once: the row is read several times, and what this
+    /// process learnt since is newer. Whether it is news.
+    pub(super) fn steer(&mut self, row: &HostRow) -> bool {
+        if row.steered_at <= self.steered_at {
+            return false;
+        }
+        self.steered_at = row.steered_at;
         self.is_paused = row.paused;
         self.backlog |= row.backlog;
         self.state = State::parse(&row.state);
@@ -128,6 +139,7 @@ impl HostEntry {
         self.failed_days.clone_from(&row.failed_days);
         self.failing_since = row.failing_since;
         self.unavailable_since = row.unavailable_since;
+        true
     }
 
     /// The columns to write when the state changed.
@@ -168,16 +180,22 @@ impl Hosts {
 
     /// The host of a row; what is in memory is newer than the row.
     pub(super) fn meet(&mut self, host: &Arc<str>, row: &Row) -> &mut HostEntry {
-        self.0
+        let entry = self
+            .0
             .entry(Arc::clone(host))
-            .or_insert_with(|| HostEntry::of_delivery(row))
+            .or_insert_with(|| HostEntry::of_delivery(row));
+        entry.met_at = Instant::now();
+        entry
     }
 
     /// The same of a row of `hosts`.
     pub(super) fn meet_row(&mut self, host: &Arc<str>, row: &HostRow) -> &mut HostEntry {
-        self.0
+        let entry = self
+            .0
             .entry(Arc::clone(host))
-            .or_insert_with(|| HostEntry::of_row(row))
+            .or_insert_with(|| HostEntry::of_row(row));
+        entry.met_at = Instant::now();
+        entry
     }
 
     /// Forgets a host, unless it is in use; the database has what must last.
@@ -185,6 +203,12 @@ impl Hosts {
         if self.0.get(host).is_some_and(|entry| !entry.is_busy()) {
             self.0.remove(host);
         }
+    }
+
+    /// Forgets hosts that are not in use, were not met since `before` and have no flow.
+    pub(super) fn forget_idle(&mut self, before: Instant, has_flow: impl Fn(&str) -> bool) {
+        self.0
+            .retain(|host, entry| entry.is_busy() || entry.met_at >= before || has_flow(host));
     }
 
     /// Forgets everything of a shard.

@@ -151,6 +151,8 @@ impl Engine {
         for host in self.scheduler.forget_idle(before) {
             self.hosts.forget(&host);
         }
+        let scheduler = &self.scheduler;
+        self.hosts.forget_idle(before, |host| scheduler.knows(host));
     }
 
     /// Reads parked rows whose time has come.
@@ -265,6 +267,14 @@ impl Engine {
             return;
         };
         if !entry.may_drain() || entry.is_fetching || !self.shards.has(entry.shard) {
+            return;
+        }
+        // What would only wait here for longer than it may waits where it is.
+        if self
+            .scheduler
+            .held_for(host)
+            .is_some_and(|left| left > MAX_WAIT)
+        {
             return;
         }
         let shard = entry.shard;

@@ -76,6 +76,8 @@ pub(crate) struct Context {
     post: dead_follows::Post,
     options: Arc<DeliveryOptions>,
     reads: Arc<Semaphore>,
+    /// The same for messages that nobody waits for: those of `now` find a connection free.
+    patient_reads: Arc<Semaphore>,
     events: mpsc::Sender<Event>,
     stop: Stop,
 }
@@ -147,6 +149,7 @@ pub(crate) async fn run(delivery: &Delivery, stop: &Stop) -> anyhow::Result<()> 
             queues: deps.queues.clone(),
         },
         reads: Arc::new(Semaphore::new(READS)),
+        patient_reads: Arc::new(Semaphore::new(READS)),
         options,
         events,
         stop: stop.clone(),

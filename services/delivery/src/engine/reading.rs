@@ -54,6 +54,7 @@ pub(crate) struct Row {
     pub(crate) last_success_at: Option<OffsetDateTime>,
     pub(crate) rate: Option<f64>,
     pub(crate) rate_until: Option<OffsetDateTime>,
+    pub(crate) held_until: Option<OffsetDateTime>,
 }
 
 impl Row {
@@ -124,7 +125,7 @@ pub(crate) async fn read(
 ///
 /// What was taken back meanwhile is not sent either (a dead row that is replayed): when the host
 /// has the end of a later Delete, of an Undo that names this very activity, or of the Reject of
-/// what this accepts.
+/// what this accepts. Nor is what the host has in a later version.
 const READ: &str = "
 select d.activity_id, d.inbox_id, i.url, i.shared, d.host, d.shard, d.lane, d.order_key, d.seq,
        a.kind, octet_length(a.body) as body_bytes, a.created_at as activity_at,
@@ -137,7 +138,7 @@ select d.activity_id, d.inbox_id, i.url, i.shared, d.host, d.shard, d.lane, d.or
        h.paused_at is not null as host_paused,
        h.next_probe_at, h.probe_interval, h.failing_since,
        coalesce(h.failed_days, '{}') as failed_days,
-       h.last_probe_activity_id, h.last_success_at, h.rate, h.rate_until,
+       h.last_probe_activity_id, h.last_success_at, h.rate, h.rate_until, h.held_until,
        greatest(
            (select max(case when p.state = 'queued' then 2.0::float8
                             when s.deleted_at is not null then 0.5::float8
@@ -212,7 +213,15 @@ select d.activity_id, d.inbox_id, i.url, i.shared, d.host, d.shard, d.lane, d.or
                  select 1 from inboxes hi
                  join deliveries ld on ld.activity_id = l.id and ld.inbox_id = hi.id
                  where hi.host = d.host and ld.state in ('delivered', 'dead', 'cancelled')))
-           then 'withdrawn' end) as unwanted
+           then 'withdrawn'
+           when a.kind in ('Create', 'Update') and exists (
+           select 1 from activities l
+           join inboxes hi on hi.host = d.host
+           join deliveries ld on ld.activity_id = l.id and ld.inbox_id = hi.id
+           where d.replayed_at is not null
+             and l.order_key = a.order_key and l.seq > a.seq and l.kind = 'Update'
+             and ld.state = 'delivered')
+           then 'superseded' end) as unwanted
 from unnest($1::bigint[], $2::bigint[]) as pair(activity_id, inbox_id)
 -- Row by row, each in the one partition of its activity: `offset 0` keeps the join in this order.
 cross join lateral (

@@ -46,6 +46,8 @@ pub(crate) struct HostNote {
     /// Its state, when that changed.
     pub(crate) state: Option<HostStanding>,
     pub(crate) rate: Option<(f64, OffsetDateTime)>,
+    /// Until when it asked to be left alone.
+    pub(crate) held_until: Option<OffsetDateTime>,
 }
 
 /// The columns of a host's breaker, written together.

@@ -7,6 +7,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tidegate_model::Lane;
 use tokio::time::Instant;
@@ -518,12 +519,36 @@ impl<T> Scheduler<T> {
             .collect()
     }
 
-    /// Forgets hosts without work that were not used since `before`, and returns them.
+    /// How long a host still asked to be left alone.
+    pub(crate) fn held_for(&self, host: &str) -> Option<Duration> {
+        let until = self.hosts.get(host)?.hold_until?;
+        until.checked_duration_since(Instant::now())
+    }
+
+    /// What a host asked for does not hold any longer.
+    pub(crate) fn end_hold(&mut self, host: &Arc<str>) {
+        if let Some(flow) = self.hosts.get_mut(host) {
+            flow.hold_until = None;
+        }
+        self.enlist_all(host);
+    }
+
+    /// Whether anything is known of a host's flow.
+    pub(crate) fn knows(&self, host: &str) -> bool {
+        self.hosts.contains_key(host)
+    }
+
+    /// Forgets hosts without work that were not used since `before`, and returns them. One that
+    /// asked to be left alone is remembered for as long as it asked.
     pub(crate) fn forget_idle(&mut self, before: Instant) -> Vec<Arc<str>> {
+        let now = Instant::now();
         let idle: Vec<Arc<str>> = self
             .hosts
             .iter()
-            .filter(|(_, flow)| flow.is_idle() && flow.last_used < before)
+            .filter(|(_, flow)| {
+                let is_held = flow.hold_until.is_some_and(|until| until > now);
+                flow.is_idle() && !is_held && flow.last_used < before
+            })
             .map(|(host, _)| Arc::clone(host))
             .collect();
         for host in &idle {

@@ -18,13 +18,14 @@ impl Engine {
     /// A host is failing from now on: everything that waits for it waits in the database.
     pub(super) fn fail(&mut self, host: &Arc<str>, now: OffsetDateTime) {
         let wait = self.next_wait(None);
+        let probe_at = self.not_before_its_hold(host, now + wait);
         let Some(entry) = self.hosts.get_mut(host) else {
             return;
         };
         entry.state = State::Failing;
         entry.failing_since = Some(now);
         entry.probe_interval = Some(wait.as_secs_f64());
-        entry.next_probe_at = Some(now + wait);
+        entry.next_probe_at = Some(probe_at);
         entry.last_probe_activity_id = None;
         entry.pairs_due = true;
         tracing::info!(%host, "a host is failing; its deliveries wait in the database");
@@ -71,13 +72,14 @@ impl Engine {
             .and_then(|entry| entry.probe_interval)
             .map(Duration::from_secs_f64);
         let wait = self.next_wait(before);
+        let probe_at = self.not_before_its_hold(host, now + wait);
         let is_ours = self.outage.is_on();
         let Some(entry) = self.hosts.get_mut(host) else {
             return;
         };
         entry.last_probe_activity_id = Some(activity_id);
         entry.probe_interval = Some(wait.as_secs_f64());
-        entry.next_probe_at = Some(now + wait);
+        entry.next_probe_at = Some(probe_at);
         // While the fault may be ours no day counts against the host.
         if !is_ours && fail_day(&mut entry.failed_days, now.date()) {
             entry.state = State::Unavailable;
@@ -86,6 +88,14 @@ impl Engine {
             tracing::warn!(%host, "a host failed on seven days; its deliveries are dead letters");
         }
         self.note_standing(host);
+    }
+
+    /// A time for a probe, or the later one until which the host asked to be left alone.
+    fn not_before_its_hold(&self, host: &str, at: OffsetDateTime) -> OffsetDateTime {
+        match self.scheduler.held_for(host) {
+            Some(left) => at.max(self.context.clock.now() + left),
+            None => at,
+        }
     }
 
     fn next_wait(&self, before: Option<Duration>) -> Duration {
@@ -127,13 +137,28 @@ impl Engine {
     /// Somebody else changed hosts.
     pub(super) fn steered(&mut self, rows: Vec<HostRow>, read_at: OffsetDateTime) {
         self.looks.steered_until(read_at);
+        let now = self.context.clock.now();
         for row in rows {
             let host = super::host_rows::name(&row);
             let Some(entry) = self.hosts.get_mut(&host) else {
                 continue;
             };
-            entry.steer(&row);
+            if !entry.steer(&row) {
+                continue;
+            }
             entry.looks_empty = false;
+            let is_to_be_tried =
+                entry.state == State::Failing && entry.next_probe_at.is_some_and(|at| at <= now);
+            if is_to_be_tried {
+                // Whoever wants that knows more than the host's last answer.
+                self.scheduler.end_hold(&host);
+                self.round.hosts.push(HostNote {
+                    host: Arc::clone(&host),
+                    shard: entry.shard,
+                    held_until: Some(now),
+                    ..HostNote::default()
+                });
+            }
             if entry.is_paused {
                 for item in self.scheduler.take_waiting(&host) {
                     self.leave(item, backlog("paused"));

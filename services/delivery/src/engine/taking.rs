@@ -108,7 +108,7 @@ pub(super) async fn take_one(
         return;
     };
     let pairs: Vec<(i64, i64)> = inbox_ids.into_iter().map(|id| (activity_id, id)).collect();
-    let reading = read_patiently(context, &pairs).await;
+    let reading = read_patiently(context, &pairs, lane).await;
     if let Some(lane) = lane {
         // A row that was published again says a later time than its message: the earliest counts.
         let published = reading.rows.values().map(|row| row.published_at);
@@ -123,8 +123,17 @@ pub(super) async fn take_one(
 
 /// Holds the message while the database is away, as long as the shard is ours: given back each
 /// second it would count as returned, and an outage would make every message suspect.
-async fn read_patiently(context: &Context, pairs: &[(i64, i64)]) -> Arc<Reading> {
+async fn read_patiently(
+    context: &Context,
+    pairs: &[(i64, i64)],
+    lane: Option<Lane>,
+) -> Arc<Reading> {
     loop {
+        let _place = match lane {
+            Some(Lane::Now) => None,
+            // It is never closed.
+            _ => context.patient_reads.acquire().await.ok(),
+        };
         match read(&context.pool, pairs, context.clock.now()).await {
             Ok(reading) => return Arc::new(reading),
             Err(error) => {

@@ -114,7 +114,7 @@ limit $2";
 /// The reason as its author may read it. That somebody blocked them or stopped following is
 /// nobody's to tell; what is not in the list is only called `other`.
 fn public_reason(reason: &str) -> &'static str {
-    const SAME: [&str; 26] = [
+    const SAME: [&str; 29] = [
         "",
         "order",
         "slow",
@@ -126,6 +126,7 @@ fn public_reason(reason: &str) -> &'static str {
         "exhausted",
         "deleted",
         "withdrawn",
+        "superseded",
         "pair",
         "timeout",
         "connect_timeout",
@@ -135,7 +136,9 @@ fn public_reason(reason: &str) -> &'static str {
         "status_401",
         "status_404",
         "status_405",
+        "status_408",
         "status_410",
+        "status_425",
         "status_429",
         "status_500",
         "status_502",
@@ -146,7 +149,7 @@ fn public_reason(reason: &str) -> &'static str {
         return word;
     }
     match reason {
-        "behind" | "takeover" => "order",
+        "behind" | "takeover" | "shards" => "order",
         "blocked" | "audience" => "not_addressed",
         "our_401" => "status_401",
         _ if reason.starts_with("tls") => "tls",

@@ -50,6 +50,7 @@ with moved as (
     from (select order_key, host, min(seq) as seq from moved group by order_key, host) f
     where w.order_key = f.order_key and w.host = f.host and w.seq > f.seq
       and w.state = 'parked' and w.reason = 'order' and w.not_before > now()
+      and coalesce(w.state in ('queued', 'parked'), false)
       and not exists (select 1 from moved m
                       where m.activity_id = w.activity_id and m.inbox_id = w.inbox_id)
     returning 1
