@@ -116,7 +116,7 @@ impl Sender {
         let digest = Some(activity.digest.clone());
         let signed = self
             .signer
-            .sign(activity.account_id, scheme, Method::POST, url, digest)
+            .sign(activity.account_id, lane, scheme, Method::POST, url, digest)
             .await;
         gate.signed();
         let mut headers = match signed {

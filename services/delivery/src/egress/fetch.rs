@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use serde::Deserialize;
 use sqlx::PgPool;
 use tidegate_federation::ACCEPT_ACTIVITY;
-use tidegate_model::Instance;
+use tidegate_model::{Instance, Lane};
 use tokio::sync::OnceCell;
 use url::Url;
 
@@ -140,8 +140,9 @@ impl Fetcher {
             .get_or_try_init(|| self.find_actor())
             .await
             .map_err(failed)?;
+        // Somebody waits for what is fetched.
         self.signer
-            .sign(*actor, scheme, Method::GET, url, None)
+            .sign(*actor, Lane::Now, scheme, Method::GET, url, None)
             .await
             .map_err(failed)
     }

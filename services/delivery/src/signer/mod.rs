@@ -1,5 +1,5 @@
-//! Signing what goes out: parsed keys in a bounded cache, private-key operations on a bounded
-//! blocking pool, never on the threads that drive connections.
+//! Signing what goes out: parsed keys in a bounded cache, private-key operations on a few threads
+//! of their own, never on the threads that drive connections.
 
 mod desk;
 
@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderValue, Method, header};
 use moka::future::Cache;
 use sqlx::PgPool;
 use tidegate_federation::signature::{SignatureError, SigningKey, sign_cavage, sign_rfc9421};
-use tidegate_model::Clock;
+use tidegate_model::{Clock, Lane};
 use tidegate_store::{KeyVault, StoreError, VaultError, accounts};
 use url::Url;
 
@@ -106,10 +106,12 @@ impl Signer {
     }
 
     /// The headers that make this request one of `account_id`'s. `digest` is the base64 SHA-256
-    /// of the body, if there is one. `Host` is left to the HTTP library.
+    /// of the body, if there is one. `Host` is left to the HTTP library. What goes in the lane
+    /// `now` is signed first.
     pub async fn sign(
         &self,
         account_id: i64,
+        lane: Lane,
         scheme: Scheme,
         method: Method,
         url: &Url,
@@ -117,7 +119,7 @@ impl Signer {
     ) -> Result<HeaderMap, SignError> {
         let key = self.key(account_id).await?;
         let (url, now) = (url.clone(), self.clock.now());
-        let signing = self.desk.run(move || {
+        let signing = self.desk.run(lane == Lane::Now, move || {
             let digest = digest.as_deref();
             match scheme {
                 Scheme::Cavage => sign_cavage(&key, &method, &url, now, digest),
