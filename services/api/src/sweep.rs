@@ -1,5 +1,6 @@
 //! Removing rows that time has made useless: sessions, codes, confirmations, activities whose
-//! key never came, what only served to recognise repeats, and apps and sign-ups never used.
+//! key never came, what only served to recognise repeats, hosts not seen for long, and apps and
+//! sign-ups never used.
 
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ const BATCH: i64 = 1_000;
 const MAX_BATCHES: u32 = 200;
 
 /// What is deleted, with `$1` the moment before which it is useless and `$2` the batch.
-const SWEEPS: [(&str, &str, time::Duration); 11] = [
+const SWEEPS: [(&str, &str, time::Duration); 12] = [
     (
         "sessions",
         "delete from web_sessions where token_hash in
@@ -90,6 +91,15 @@ const SWEEPS: [(&str, &str, time::Duration); 11] = [
               and not exists (select 1 from oauth_codes c where c.app_id = a.id)
               and not exists (select 1 from users u where u.created_by_app_id = a.id) limit $2)",
         time::Duration::days(1),
+    ),
+    (
+        // Whoever makes up names of hosts fills no table for good (R7): one that is well, for which
+        // nothing waits, and of which nothing was learnt for so long is met as a new one.
+        "hosts not seen",
+        "delete from hosts where host in
+             (select host from hosts where updated_at < $1 and state = 'ok' and not backlog
+              and paused_at is null limit $2)",
+        time::Duration::days(90),
     ),
     (
         // The name and the address are free again; an account without a post only.
@@ -167,6 +177,11 @@ mod tests {
              values ('old', now() - interval '8 days'), ('new', now())",
             "insert into mails_sent (dedupe_key, claimed_until, sent_at)
              values ('old', now(), now() - interval '91 days'), ('new', now(), now())",
+            "insert into hosts (host, state, backlog, paused_at, updated_at)
+             select h, case h when 'failing' then h else 'ok' end, h = 'waiting',
+                    case h when 'paused' then now() end,
+                    now() - case h when 'new' then interval '1 day' else interval '91 days' end
+             from unnest(array['old', 'new', 'failing', 'waiting', 'paused']) h",
             "insert into accounts (username, uri, url, inbox_url, key_id, public_key_pem)
              select n, n, n, n, n, '' from unnest(array['old', 'new', 'sure']) n",
             "insert into users (account_id, email, password_hash, confirmed_at, created_at)
@@ -183,6 +198,7 @@ mod tests {
              union all select 'seen ' || uri from inbound_seen
              union all select 'tombstone ' || uri from tombstones
              union all select 'mail ' || dedupe_key from mails_sent
+             union all select 'host ' || host from hosts
              union all select 'account ' || username from accounts
              union all select 'user ' || email from users order by 1",
         )
@@ -196,6 +212,10 @@ mod tests {
                 "account sure",
                 "app new",
                 "app old1",
+                "host failing",
+                "host new",
+                "host paused",
+                "host waiting",
                 "mail new",
                 "seen new",
                 "token live",
