@@ -14,7 +14,9 @@ use axum::{
 };
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use tidegate_federation::signature::{KeyId, RequestParts, SignatureError, SignedRequest, verify};
+use tidegate_federation::signature::{
+    DEFAULT_WINDOW, KeyId, RequestParts, SignatureError, SignedRequest, verify,
+};
 use tidegate_model::{Message, host_of, same_origin};
 use tidegate_queue::Outgoing;
 use tidegate_store::accounts::{self, Account};
@@ -165,6 +167,10 @@ async fn take(app: &App, request: Request) -> ApiResult<Outcome> {
         body: &arrived.body,
     })
     .map_err(|error| unproven(&error))?;
+    // Needs no key, so that a stranger's old request is refused before anything is written.
+    signed
+        .check_time(app.deps.clock.now(), DEFAULT_WINDOW)
+        .map_err(|error| unproven(&error))?;
     let us = &app.deps.instance;
     let key = KeyId::parse(signed.key_id(), us, app.options.allow_plain_http)
         .map_err(|error| unproven(&error))?;
@@ -172,8 +178,6 @@ async fn take(app: &App, request: Request) -> ApiResult<Outcome> {
         return Err(unproven(&"the key is of another origin than the actor"));
     }
     let Some(account) = accounts::by_key_id(&app.deps.pool, signed.key_id()).await? else {
-        // The time is checked before anything is written: it needs no key.
-        unverified::check_time(&arrived.headers, app.deps.clock.now())?;
         return unverified::keep(app, &arrived, &key).await;
     };
     if account.uri != envelope.actor {

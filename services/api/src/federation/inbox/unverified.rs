@@ -5,11 +5,10 @@ use std::collections::BTreeMap;
 
 use axum::http::{HeaderMap, header};
 use sqlx::types::Json;
-use tidegate_federation::signature::{DEFAULT_WINDOW, KeyId};
+use tidegate_federation::signature::KeyId;
 use tidegate_model::Message;
-use time::OffsetDateTime;
 
-use super::{Arrived, Outcome, path_and_query, unproven};
+use super::{Arrived, Outcome, path_and_query};
 use crate::{
     error::{ApiError, ApiResult},
     state::App,
@@ -42,20 +41,6 @@ pub(super) async fn has_waiting(app: &App, key: &KeyId) -> ApiResult<bool> {
     .bind(&key.id)
     .fetch_one(&app.deps.pool)
     .await?)
-}
-
-/// 401 for a `Date` that no key could make right. A request without one is judged with its key.
-pub(super) fn check_time(headers: &HeaderMap, now: OffsetDateTime) -> ApiResult<()> {
-    let Some(date) = headers
-        .get(header::DATE)
-        .and_then(|value| value.to_str().ok())
-    else {
-        return Ok(());
-    };
-    match httpdate::parse_http_date(date) {
-        Ok(date) if (now - OffsetDateTime::from(date)).abs() <= DEFAULT_WINDOW => Ok(()),
-        _ => Err(unproven(&"the time is outside the window")),
-    }
 }
 
 /// A row for a key that is not known, while its origin and the table have room.
