@@ -62,6 +62,7 @@ pub struct FanoutDeps {
 /// What every handler gets.
 struct Service {
     deps: FanoutDeps,
+    signature_window: time::Duration,
     mailer: mail::Mailer,
 }
 
@@ -70,6 +71,7 @@ struct Service {
 pub async fn run(deps: FanoutDeps, options: FanoutOptions, stop: Stop) -> anyhow::Result<()> {
     let service = Arc::new(Service {
         mailer: mail::Mailer::new(&options.mail)?,
+        signature_window: options.signature_window,
         deps,
     });
     let queues = &service.deps.queues;
@@ -127,7 +129,8 @@ async fn handle(service: Arc<Service>, job: Job) -> Decision {
             return inbound::message(&service.deps, account_id, &body, tried).await;
         }
         Message::Unverified { id } => {
-            return unverified::message(&service.deps, id, redeliveries).await;
+            let window = service.signature_window;
+            return unverified::message(&service.deps, window, id, redeliveries).await;
         }
         Message::Mail(mail) => {
             return service

@@ -4,7 +4,9 @@
 use axum::http::{HeaderValue, header};
 use time::{Duration, OffsetDateTime};
 
-use crate::common::Server;
+use tidegate_api::ApiOptions;
+
+use crate::common::{Server, quick};
 use crate::peer::{Peer, known_and_stranger, refused_from_anybody, taken};
 
 /// Just outside the window, what other software allows, and the same to come.
@@ -200,4 +202,25 @@ async fn a6_a_time_that_is_none_or_lies_ahead_is_refused_without_a_trace() {
         peer.rfc9421_by_hand(&[METHOD, URI], &parameters, body)
     })
     .await;
+}
+
+#[tokio::test]
+async fn a5_the_window_is_the_operators() {
+    let window_of = |minutes| ApiOptions {
+        signature_window: Duration::minutes(minutes),
+        ..quick()
+    };
+    let at = OffsetDateTime::now_utc() - Duration::minutes(70);
+    let narrow = Server::with(window_of(69)).await;
+    let peers = known_and_stranger(&narrow).await;
+    refused_from_anybody(&narrow, &peers, "narrow", |peer, body| {
+        peer.request("/inbox", body, at)
+    })
+    .await;
+    let wide = Server::with(window_of(75)).await;
+    let (bob, stranger) = known_and_stranger(&wide).await;
+    for peer in [&bob, &stranger] {
+        let body = peer.note().to_string();
+        taken(&wide, peer.request("/inbox", body.as_bytes(), at), "wide").await;
+    }
 }

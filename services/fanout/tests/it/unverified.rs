@@ -251,3 +251,24 @@ async fn a_change_of_key_loses_nothing_that_was_signed_before_or_after_it() {
     let uri = "select count(*) from follows where uri = 'https://n.test/f/2'";
     assert_eq!(world.count(uri).await, 1);
 }
+
+#[tokio::test]
+async fn the_window_is_the_operators() {
+    for (window, follows) in [(11, 1), (9, 0)] {
+        let mut world = World::stopped().await;
+        world.options.signature_window = Duration::minutes(window);
+        world.run();
+        world.local(100, "ada").await;
+        serve_key(&world);
+        let message = keep(&world, &follow(1), Duration::ZERO, false).await;
+        sqlx::query(
+            "update unverified_activities set received_at = received_at + interval '10 minutes'",
+        )
+        .execute(&world.deps.pool)
+        .await
+        .expect("updates");
+        world.handle(vec![message]).await;
+        assert_eq!(world.count("select count(*) from follows").await, follows);
+        assert_eq!(world.count(ROWS).await, 0);
+    }
+}

@@ -144,6 +144,7 @@ pub(super) fn api_options(config: &Config) -> ApiOptions {
         rules: config.instance.rules.clone(),
         confirm_email: config.registrations.confirm_email,
         allow_plain_http: config.egress.allow_plain_http,
+        signature_window: config.federation.window(),
         ..ApiOptions::default()
     }
 }
@@ -160,6 +161,7 @@ pub(super) fn fanout_options(config: &Config) -> FanoutOptions {
             from: config.mail.from.clone(),
             extra_ca_files: config.mail.extra_ca_files.clone(),
         },
+        signature_window: config.federation.window(),
         ..FanoutOptions::default()
     }
 }

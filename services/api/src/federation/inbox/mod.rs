@@ -15,7 +15,7 @@ use axum::{
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use tidegate_federation::signature::{
-    DEFAULT_WINDOW, KeyId, RequestParts, SignatureError, SignedRequest, verify,
+    KeyId, RequestParts, SignatureError, SignedRequest, verify_within,
 };
 use tidegate_model::{Message, host_of, same_origin};
 use tidegate_queue::Outgoing;
@@ -169,7 +169,7 @@ async fn take(app: &App, request: Request) -> ApiResult<Outcome> {
     .map_err(|error| unproven(&error))?;
     // Needs no key, so that a stranger's old request is refused before anything is written.
     signed
-        .check_time(app.deps.clock.now(), DEFAULT_WINDOW)
+        .check_time(app.deps.clock.now(), app.options.signature_window)
         .map_err(|error| unproven(&error))?;
     let us = &app.deps.instance;
     let key = KeyId::parse(signed.key_id(), us, app.options.allow_plain_http)
@@ -199,10 +199,11 @@ async fn proven(
     account: &Account,
 ) -> ApiResult<Outcome> {
     let now = app.deps.clock.now();
+    let window = app.options.signature_window;
     let pem = account.public_key_pem.clone();
     let verdict = app
         .inbox
-        .on_verifier(move || verify(&signed, &pem, now))
+        .on_verifier(move || verify_within(&signed, &pem, now, window))
         .await?;
     if let Err(error) = verdict {
         let is_old = account
