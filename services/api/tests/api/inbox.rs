@@ -366,8 +366,10 @@ async fn forgeries_under_a_known_key_take_one_place_and_divert_nobody() {
     let note = bob.note();
     let first = forger.post(&server, &note).await;
     assert_eq!(first.status, StatusCode::ACCEPTED);
-    for _ in 0..3 {
-        let again = forger.post(&server, &note).await;
+    for n in 0..3 {
+        let mut other = note.clone();
+        other["object"]["content"] = json!(n);
+        let again = forger.post(&server, &other).await;
         assert_eq!(again.status, StatusCode::SERVICE_UNAVAILABLE);
         assert!(again.headers.contains_key(header::RETRY_AFTER));
     }

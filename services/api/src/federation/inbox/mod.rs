@@ -220,7 +220,8 @@ async fn proven(
         };
     }
     let host = host_of(&account.uri).map_err(|error| unproven(&error))?;
-    let _share = app.inbox.shares.take(host).ok_or_else(ApiError::too_many)?;
+    let share = app.inbox.shares.take(host).await;
+    let _share = share.ok_or_else(ApiError::too_many)?;
     if unverified::has_waiting(app, key).await? {
         // It is proven; that it is too large to wait is not its sender's mistake.
         return match unverified::keep(app, &arrived, key).await {
