@@ -280,13 +280,15 @@ async fn read(headers: &HeaderMap, body: Body) -> ApiResult<Bytes> {
     }
 }
 
+/// Whether the actor is somebody here. One that is gone is not: its key went with it, and a
+/// repeat of its departure would have it looked for again.
 async fn is_known(app: &App, actor: &str) -> ApiResult<bool> {
-    Ok(
-        sqlx::query_scalar("select exists (select 1 from accounts where uri = $1)")
-            .bind(actor)
-            .fetch_one(&app.deps.pool)
-            .await?,
+    Ok(sqlx::query_scalar(
+        "select exists (select 1 from accounts where uri = $1 and deleted_at is null)",
     )
+    .bind(actor)
+    .fetch_one(&app.deps.pool)
+    .await?)
 }
 
 /// 401, so that a sender with two schemes tries the other one.
