@@ -6,6 +6,7 @@ mod browser;
 mod common;
 mod federation;
 mod inbox;
+mod inbox_elsewhere;
 mod inbox_hostile;
 mod inbox_time;
 mod matrix;

@@ -46,6 +46,12 @@ impl Peer {
         }
     }
 
+    /// The same key under another name.
+    pub fn named(mut self, key_id: &str) -> Self {
+        key_id.clone_into(&mut self.key_id);
+        self
+    }
+
     /// A peer whose actor and key are stored.
     pub async fn known(server: &Server, actor: &str) -> Self {
         let peer = Self::new(actor);
