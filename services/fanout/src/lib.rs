@@ -29,7 +29,7 @@ use tidegate_telemetry::Stop;
 use tidegate_timeline::Timelines;
 use tokio::task::JoinSet;
 
-pub use inbound::HeardFrom;
+pub use inbound::{HeardFrom, Spending};
 pub use mail::MailError;
 pub use options::{Concurrency, FanoutOptions, MailOptions, MailRoute, RebuildOptions};
 pub use rebuild::{TimelinesService, timelines_server};
@@ -57,6 +57,8 @@ pub struct FanoutDeps {
     pub clock: Clock,
     /// Whom this process heard from lately; starts empty.
     pub heard_from: HeardFrom,
+    /// What each origin's activities had fetched lately; starts empty.
+    pub spending: Spending,
 }
 
 /// What every handler gets.

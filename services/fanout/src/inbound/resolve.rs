@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use tidegate_federation::parse::{self, Document};
-use tidegate_model::{RemoteActor, RemoteNote, same_origin};
+use tidegate_model::{RemoteActor, RemoteNote, host_of, same_origin};
 use tidegate_proto::EGRESS_CLASS;
 use tidegate_proto::delivery::v1::{FetchObjectRequest, FetchedObject};
 use tidegate_store::StoreError;
@@ -12,7 +12,7 @@ use tidegate_store::accounts::{self, Account};
 use tokio::time::Instant;
 use tonic::{Code, Request, Status};
 
-use super::context::Halt;
+use super::context::{Halt, Inbound};
 use crate::FanoutDeps;
 use crate::metrics::IMPERSONATIONS;
 use crate::trouble::Trouble;
@@ -30,17 +30,19 @@ const TOTAL_LIMIT: Duration = Duration::from_mins(1);
 /// Classes of the delivery role for documents that speak for somebody else.
 const FORGERIES: [&str; 3] = ["wrong_id", "wrong_owner", "wrong_subject"];
 
-/// The budget of one activity.
+/// The budget of one activity, and of the origin that sent it.
 pub(super) struct Resolver<'a> {
     deps: &'a FanoutDeps,
+    sender: Option<String>,
     left: u32,
     until: Instant,
 }
 
 impl<'a> Resolver<'a> {
-    pub(super) fn new(deps: &'a FanoutDeps) -> Self {
+    pub(super) fn new(it: &Inbound<'a>) -> Self {
         Self {
-            deps,
+            deps: it.deps,
+            sender: host_of(&it.actor.uri).ok(),
             left: MAX_FETCHES,
             until: Instant::now() + TOTAL_LIMIT,
         }
@@ -86,6 +88,11 @@ impl<'a> Resolver<'a> {
         let left = self.until.saturating_duration_since(Instant::now());
         if self.left == 0 || left.is_zero() {
             return Err(Halt::Refused("it needs too much from other servers"));
+        }
+        // Whose URL is unreadable was never let in; it gets nothing.
+        let sender = self.sender.as_deref();
+        if !sender.is_some_and(|host| self.deps.spending.spend(host)) {
+            return Err(Halt::Unreachable("its origin asks for too much".to_owned()));
         }
         self.left -= 1;
         let mut request = Request::new(FetchObjectRequest {
