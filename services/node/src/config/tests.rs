@@ -194,16 +194,16 @@ fn the_example_file_is_read_and_wins_over_defaults() {
 
 #[test]
 fn the_window_of_signatures_is_an_hour_and_five_minutes_and_has_bounds() {
-    let config = load_with(&[], &[]).expect("loads");
+    let config = production(&[]).expect("nothing is wrong");
     assert_eq!(
         config.federation.window(),
         tidegate_federation::signature::DEFAULT_WINDOW
     );
-    let narrow = load_with(&["federation.signature_window=5m"], &[]).expect("loads");
+    let narrow = production(&["federation.signature_window=5m"]).expect("within bounds");
     assert_eq!(narrow.federation.window(), time::Duration::minutes(5));
     for value in ["1s", "13h", "400000000d"] {
         let flag = format!("federation.signature_window={value}");
-        let error = load_with(&[&flag], &[]).expect_err("out of bounds");
+        let error = production(&[&flag]).expect_err("out of bounds");
         assert!(
             format!("{error:#}").contains("between 1m and 12h"),
             "{error:#}"
