@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use tidegate_federation::parse::{self, Document};
 use tidegate_model::{RemoteActor, RemoteNote, host_of, same_origin};
-use tidegate_proto::EGRESS_CLASS;
 use tidegate_proto::delivery::v1::{FetchObjectRequest, FetchedObject};
+use tidegate_proto::{EGRESS_CLASS, EGRESS_FORGERIES};
 use tidegate_store::StoreError;
 use tidegate_store::accounts::{self, Account};
 use tokio::time::Instant;
@@ -26,9 +26,6 @@ const FETCH_LIMIT: Duration = Duration::from_secs(15);
 
 /// For all fetches of one activity: half of what the queue waits for.
 const TOTAL_LIMIT: Duration = Duration::from_mins(1);
-
-/// Classes of the delivery role for documents that speak for somebody else.
-const FORGERIES: [&str; 3] = ["wrong_id", "wrong_owner", "wrong_subject"];
 
 /// The budget of one activity, and of the origin that sent it.
 pub(super) struct Resolver<'a> {
@@ -144,7 +141,7 @@ pub(crate) fn halt(status: &Status) -> Halt {
         return Trouble::Away(format!("the delivery role is not reachable: {message}")).into();
     }
     let class = status.metadata().get(EGRESS_CLASS);
-    if class.is_some_and(|class| FORGERIES.iter().any(|forgery| class == forgery)) {
+    if class.is_some_and(|class| EGRESS_FORGERIES.iter().any(|forgery| class == forgery)) {
         IMPERSONATIONS.inc();
     }
     match status.code() {
