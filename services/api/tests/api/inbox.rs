@@ -233,8 +233,10 @@ async fn a_strangers_activity_waits_for_its_key_and_its_followers_wait_behind_it
     .execute(&server.deps.pool)
     .await
     .expect("stored");
+    let mut second = stranger.note();
+    second["object"]["content"] = json!("hello again");
     assert_eq!(
-        stranger.post(&server, &stranger.note()).await.status,
+        stranger.post(&server, &second).await.status,
         StatusCode::ACCEPTED
     );
     assert_eq!(server.count("unverified_activities").await, 2);
