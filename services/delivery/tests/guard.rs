@@ -160,7 +160,7 @@ async fn a_rebinding_name_never_reaches_a_private_address() {
 }
 
 /// Answers every request and counts the connections.
-async fn answering(listener: TcpListener) -> Arc<AtomicUsize> {
+fn answering(listener: TcpListener) -> Arc<AtomicUsize> {
     let seen = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&seen);
     tokio::spawn(async move {
@@ -195,7 +195,7 @@ async fn of_a_mixed_answer_only_the_allowed_address_is_called() {
     const ALLOWED: &str = "127.0.99.1";
     const PRIVATE: &str = "127.0.0.1";
     let (port, allowed, private) = two_on_one_port(ALLOWED, PRIVATE).await;
-    let (allowed, private) = (answering(allowed).await, answering(private).await);
+    let (allowed, private) = (answering(allowed), answering(private));
     let lookup = Lookup::new(|name| {
         let mut found: Vec<IpAddr> = [ALLOWED, PRIVATE]
             .map(|text| text.parse().expect("an address"))
