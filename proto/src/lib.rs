@@ -24,6 +24,9 @@ pub mod fanout {
 /// fixed word: `gone` against `not_found`, `blocked_address`, `wrong_id`, `timeout`, ...
 pub const EGRESS_CLASS: &str = "tidegate-egress-class";
 
+/// The classes of documents that speak for somebody else: whoever asked for one raises the alarm.
+pub const EGRESS_FORGERIES: [&str; 3] = ["wrong_id", "wrong_owner", "wrong_subject"];
+
 mod auth;
 mod error_code;
 

@@ -68,6 +68,8 @@ pub struct ApiOptions {
     pub hash_permits_for_log_in: usize,
     /// Foreign signatures verified at once: work for the processor, so about its cores.
     pub verify_permits: usize,
+    /// How far the time of a foreign signature may be from ours, either way.
+    pub signature_window: time::Duration,
     /// How long a browser stays signed in.
     pub session_lifetime: Duration,
     /// Whether keys of plain http servers are believed: test networks only.
@@ -91,6 +93,7 @@ impl Default for ApiOptions {
             hash_permits: 2,
             hash_permits_for_log_in: 1,
             verify_permits: 4,
+            signature_window: tidegate_federation::signature::DEFAULT_WINDOW,
             // Two weeks: pages are used to approve apps, which is seldom.
             session_lifetime: Duration::from_hours(14 * 24),
             allow_plain_http: false,

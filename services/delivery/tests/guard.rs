@@ -1,13 +1,19 @@
-//! Attacks C1, C3, C4 and E7: where nothing may go, nothing goes.
+//! Attacks C1, C3, C4, C16 and E7: where nothing may go, nothing goes.
 
 mod common;
 
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
+use common::raw::{TAKEN, read_request};
 use common::{Plan, Rig};
-use tidegate_delivery::{DeliveryOptions, EgressError, EgressOptions, HttpClient, Lookup};
+use tidegate_delivery::{
+    DeliveryOptions, EgressError, EgressOptions, HttpClient, Lookup, ensure_instance_actor,
+};
+use tidegate_loadtest::{Fault, HostBehaviour, Script};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
 use url::Url;
 
@@ -151,6 +157,159 @@ async fn a_rebinding_name_never_reaches_a_private_address() {
         }
     }
     assert_eq!(blocked, 3);
+}
+
+/// Answers every request and counts the connections.
+fn answering(listener: TcpListener) -> Arc<AtomicUsize> {
+    let seen = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&seen);
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            counter.fetch_add(1, Ordering::SeqCst);
+            tokio::spawn(async move {
+                while read_request(&mut stream).await {
+                    if stream.write_all(TAKEN).await.is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    seen
+}
+
+/// Two listeners on one port of two addresses.
+async fn two_on_one_port(first: &str, second: &str) -> (u16, TcpListener, TcpListener) {
+    loop {
+        let one = TcpListener::bind((first, 0)).await.expect("a port");
+        let port = one.local_addr().expect("an address").port();
+        // Somebody may have this port on the other address.
+        if let Ok(other) = TcpListener::bind((second, port)).await {
+            return (port, one, other);
+        }
+    }
+}
+
+#[tokio::test]
+async fn of_a_mixed_answer_only_the_allowed_address_is_called() {
+    const ALLOWED: &str = "127.0.99.1";
+    const PRIVATE: &str = "127.0.0.1";
+    let (port, allowed, private) = two_on_one_port(ALLOWED, PRIVATE).await;
+    let (allowed, private) = (answering(allowed), answering(private));
+    let lookup = Lookup::new(|name| {
+        let mut found: Vec<IpAddr> = [ALLOWED, PRIVATE]
+            .map(|text| text.parse().expect("an address"))
+            .to_vec();
+        if name.starts_with("reversed") {
+            found.reverse();
+        }
+        Box::pin(async move { Ok(found) })
+    });
+    let client = HttpClient::new(
+        EgressOptions {
+            allow_plain_http: true,
+            allow_networks: vec!["127.0.99.0/24".parse().expect("a network")],
+            lookup,
+            ..EgressOptions::default()
+        },
+        "http://us.test",
+    )
+    .expect("a client");
+    // Another name each time, because a connection to a known one is used again.
+    for (calls, name) in ["straight1", "reversed1", "straight2", "reversed2"]
+        .iter()
+        .enumerate()
+    {
+        let url = Url::parse(&format!("http://{name}.test:{port}/")).expect("a URL");
+        client
+            .get(url, http::HeaderMap::new())
+            .await
+            .expect("the allowed address answers");
+        assert_eq!(allowed.load(Ordering::SeqCst), calls + 1, "{name}");
+        assert_eq!(private.load(Ordering::SeqCst), 0, "{name}");
+    }
+}
+
+/// A rig whose way out may sign, with a host that a document is asked of.
+async fn fetching() -> Rig {
+    let mut rig = Rig::new().await;
+    rig.options.egress.total_timeout = Duration::from_secs(15);
+    ensure_instance_actor(rig.pool(), &rig.deps.vault, &rig.deps.instance)
+        .await
+        .expect("the instance actor");
+    rig.sim.add_actor("a.sim.test", "bob", true);
+    rig
+}
+
+#[tokio::test]
+async fn no_redirect_leads_a_fetch_to_a_private_address() {
+    let (port, seen) = trap().await;
+    let rig = fetching().await;
+    for code in [301, 302, 303, 307, 308] {
+        for to in [
+            format!("http://127.0.0.1:{port}/"),
+            format!("http://[::1]:{port}/"),
+            format!("http://[::ffff:127.0.0.1]:{port}/"),
+            format!("http://2130706433:{port}/"),
+            format!("http://localhost:{port}/"),
+            format!("//127.0.0.1:{port}/"),
+        ] {
+            let script = Script::always(Fault::Redirect {
+                code,
+                to: to.clone(),
+            });
+            rig.sim
+                .set_behaviour("a.sim.test", HostBehaviour::documents(script));
+            // Built anew each time, because a failure is remembered.
+            let delivery = rig.delivery();
+            let got = delivery
+                .way_out()
+                .fetch_object("http://a.sim.test/users/bob")
+                .await;
+            assert_eq!(got, Err(EgressError::BlockedAddress), "{code} to {to}");
+        }
+        for to in [
+            "file:///etc/passwd",
+            "gopher://127.0.0.1/",
+            "data:text/plain,x",
+        ] {
+            let script = Script::always(Fault::Redirect {
+                code,
+                to: to.to_owned(),
+            });
+            rig.sim
+                .set_behaviour("a.sim.test", HostBehaviour::documents(script));
+            let delivery = rig.delivery();
+            let got = delivery
+                .way_out()
+                .fetch_object("http://a.sim.test/users/bob")
+                .await;
+            assert!(got.is_err(), "{code} to {to}");
+        }
+    }
+    assert_eq!(seen.load(Ordering::SeqCst), 0, "somebody was called");
+}
+
+#[tokio::test]
+async fn a_name_that_fails_is_looked_up_once_for_all_who_ask_the_same() {
+    let mut rig = fetching().await;
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&asked);
+    rig.options.egress.lookup = Lookup::new(move |_| {
+        counter.fetch_add(1, Ordering::SeqCst);
+        Box::pin(async { Err(std::io::Error::other("no such name")) })
+    });
+    let delivery = rig.delivery();
+    let url = "http://nowhere.test/users/x";
+    let all = (0..20).map(|_| delivery.way_out().fetch_object(url));
+    for got in futures::future::join_all(all).await {
+        assert!(matches!(got, Err(EgressError::Dns(_))), "{got:?}");
+    }
+    for _ in 0..20 {
+        let got = delivery.way_out().fetch_object(url).await;
+        assert!(matches!(got, Err(EgressError::Dns(_))), "{got:?}");
+    }
+    assert_eq!(asked.load(Ordering::SeqCst), 1);
 }
 
 #[tokio::test]

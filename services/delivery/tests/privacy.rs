@@ -90,3 +90,27 @@ async fn a_direct_post_goes_to_the_mentioned_and_to_no_follower() {
     let id = send(&rig, "direct", false, &[mentioned]).await;
     only_friends_got_it(&rig, id).await;
 }
+
+#[tokio::test]
+async fn a_host_whose_last_follower_left_while_it_waited_gets_nothing() {
+    let mut rig = Rig::new().await;
+    let friend = person(&rig, "a.sim.test").await;
+    let leaver = person(&rig, "b.sim.test").await;
+    for (who, inbox) in [(friend, FRIENDS), (leaver, ASKERS)] {
+        follows(&rig, who, inbox, "accepted").await;
+    }
+    let id = send(&rig, "private", true, &[]).await;
+    let planned: i64 = sqlx::query_scalar("select count(*) from deliveries where activity_id = $1")
+        .bind(id)
+        .fetch_one(rig.pool())
+        .await
+        .expect("a count");
+    assert_eq!(planned, 2, "both followed when it was planned");
+    sqlx::query("delete from follows where account_id = $1")
+        .bind(leaver)
+        .execute(rig.pool())
+        .await
+        .expect("it leaves");
+    rig.start();
+    only_friends_got_it(&rig, id).await;
+}

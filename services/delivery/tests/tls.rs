@@ -161,3 +161,30 @@ async fn protocols_of_yesterday_and_no_tls_at_all_get_nothing() {
         is_refused(&rig, name, class, WELL).await;
     }
 }
+
+/// C7: the port is open and nothing comes. The time for the connection ends it, before the time
+/// for the whole request, and nobody else waits.
+#[tokio::test]
+async fn a_handshake_that_never_comes_ends_in_time_and_holds_up_nobody() {
+    const WELL: &str = "https://well.good.test/inbox";
+    let authority = Authority::new("the one that is trusted");
+    let (mut rig, _folder) = trusting(&authority).await;
+    let (well, _) = RawHost::with_tls(server(authority.certify("well.good.test", |_| {}))).await;
+    rig.lead("good.test", well.address);
+    let silent = RawHost::start(Arc::new(|stream, _| {
+        Box::pin(async move {
+            std::future::pending::<()>().await;
+            drop(stream);
+        })
+    }))
+    .await;
+    rig.lead("silent.bad.test", silent.address);
+    rig.start();
+    let inbox = "https://silent.bad.test/inbox";
+    let id = rig
+        .send(&Plan::new("Create", "silent", 1, &[inbox, WELL]))
+        .await;
+    rig.until(id, WELL, "delivered").await;
+    rig.until_error(id, inbox, "connect_timeout").await;
+    assert_eq!(silent.connections.load(Ordering::SeqCst), 1);
+}

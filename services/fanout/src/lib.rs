@@ -29,7 +29,7 @@ use tidegate_telemetry::Stop;
 use tidegate_timeline::Timelines;
 use tokio::task::JoinSet;
 
-pub use inbound::HeardFrom;
+pub use inbound::{HeardFrom, Spending};
 pub use mail::MailError;
 pub use options::{Concurrency, FanoutOptions, MailOptions, MailRoute, RebuildOptions};
 pub use rebuild::{TimelinesService, timelines_server};
@@ -57,11 +57,14 @@ pub struct FanoutDeps {
     pub clock: Clock,
     /// Whom this process heard from lately; starts empty.
     pub heard_from: HeardFrom,
+    /// What each origin's activities had fetched lately; starts empty.
+    pub spending: Spending,
 }
 
 /// What every handler gets.
 struct Service {
     deps: FanoutDeps,
+    signature_window: time::Duration,
     mailer: mail::Mailer,
 }
 
@@ -70,6 +73,7 @@ struct Service {
 pub async fn run(deps: FanoutDeps, options: FanoutOptions, stop: Stop) -> anyhow::Result<()> {
     let service = Arc::new(Service {
         mailer: mail::Mailer::new(&options.mail)?,
+        signature_window: options.signature_window,
         deps,
     });
     let queues = &service.deps.queues;
@@ -127,7 +131,8 @@ async fn handle(service: Arc<Service>, job: Job) -> Decision {
             return inbound::message(&service.deps, account_id, &body, tried).await;
         }
         Message::Unverified { id } => {
-            return unverified::message(&service.deps, id, redeliveries).await;
+            let window = service.signature_window;
+            return unverified::message(&service.deps, window, id, redeliveries).await;
         }
         Message::Mail(mail) => {
             return service

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use tidegate_model::Secret;
 
 /// Options of the fanout role.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct FanoutOptions {
     /// How mail leaves.
     pub mail: MailOptions,
@@ -13,6 +13,20 @@ pub struct FanoutOptions {
     pub concurrency: Concurrency,
     /// Bounds of rebuilds.
     pub rebuilds: RebuildOptions,
+    /// How far the time of a foreign signature may be from when it came, either way; the same as
+    /// the api role's, which let it in.
+    pub signature_window: time::Duration,
+}
+
+impl Default for FanoutOptions {
+    fn default() -> Self {
+        Self {
+            mail: MailOptions::default(),
+            concurrency: Concurrency::default(),
+            rebuilds: RebuildOptions::default(),
+            signature_window: tidegate_federation::signature::DEFAULT_WINDOW,
+        }
+    }
 }
 
 /// Messages in hand per replica and queue.

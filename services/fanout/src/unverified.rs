@@ -11,7 +11,7 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use sqlx::types::Json;
 use tidegate_federation::parse::{self, Activity, ActivityKind};
-use tidegate_federation::signature::{KeyId, RequestParts, SignedRequest, verify};
+use tidegate_federation::signature::{KeyId, RequestParts, SignedRequest, verify_within};
 use tidegate_proto::delivery::v1::FetchKeyRequest;
 use tidegate_queue::Decision;
 use tidegate_store::accounts::{self, Account};
@@ -50,9 +50,14 @@ struct Row {
     received_at: OffsetDateTime,
 }
 
-/// One `Unverified` message.
-pub(crate) async fn message(deps: &FanoutDeps, id: i64, redeliveries: u32) -> Decision {
-    match handle(deps, id).await {
+/// One `Unverified` message; what was signed further than `window` from when it came is refused.
+pub(crate) async fn message(
+    deps: &FanoutDeps,
+    window: time::Duration,
+    id: i64,
+    redeliveries: u32,
+) -> Decision {
+    match handle(deps, window, id).await {
         Ok(()) => Decision::Done,
         Err(Halt::Unreachable(error)) => {
             tracing::debug!(%error, "a key could not be fetched yet");
@@ -64,7 +69,7 @@ pub(crate) async fn message(deps: &FanoutDeps, id: i64, redeliveries: u32) -> De
     }
 }
 
-async fn handle(deps: &FanoutDeps, id: i64) -> Result<(), Halt> {
+async fn handle(deps: &FanoutDeps, window: time::Duration, id: i64) -> Result<(), Halt> {
     let Some(key_id) = key_of(deps, id).await? else {
         // Handled with another row of its key.
         return Ok(());
@@ -80,7 +85,7 @@ async fn handle(deps: &FanoutDeps, id: i64) -> Result<(), Halt> {
     if rows.is_empty() {
         return Ok(());
     }
-    let actor = match actor_of(deps, &key_id, &rows).await {
+    let actor = match actor_of(deps, window, &key_id, &rows).await {
         Ok(actor) => actor,
         Err(halt @ (Halt::Unreachable(_) | Halt::Trouble(_))) => return Err(halt),
         Err(error) => {
@@ -95,16 +100,21 @@ async fn handle(deps: &FanoutDeps, id: i64) -> Result<(), Halt> {
         }
     };
     for row in rows {
-        one(deps, &actor, &row).await?;
+        one(deps, window, &actor, &row).await?;
     }
     Ok(())
 }
 
 /// Verifies one row and takes its activity in; only then it goes. What the activity itself needs
 /// and does not get now keeps the row, and the rest of its key behind it.
-async fn one(deps: &FanoutDeps, actor: &(Account, Vec<String>), row: &Row) -> Result<(), Halt> {
+async fn one(
+    deps: &FanoutDeps,
+    window: time::Duration,
+    actor: &(Account, Vec<String>),
+    row: &Row,
+) -> Result<(), Halt> {
     let (account, pems) = actor;
-    if !pems.iter().any(|pem| is_signed(deps, row, pem)) {
+    if !pems.iter().any(|pem| is_signed(deps, window, row, pem)) {
         return drop_row(deps, row, "wrong_signature").await;
     }
     take(deps, account, row, "verified").await
@@ -146,6 +156,7 @@ async fn leaves(deps: &FanoutDeps, row: &Row) -> Result<bool, Halt> {
 /// does the end of one.
 async fn actor_of(
     deps: &FanoutDeps,
+    window: time::Duration,
     key_id: &str,
     rows: &[Row],
 ) -> Result<(Account, Vec<String>), Halt> {
@@ -154,7 +165,10 @@ async fn actor_of(
         return Ok((account, vec![pem]));
     };
     let pem = account.public_key_pem.clone();
-    let verified = rows.iter().filter(|row| is_signed(deps, row, &pem)).count();
+    let verified = rows
+        .iter()
+        .filter(|row| is_signed(deps, window, row, &pem))
+        .count();
     if verified == rows.len() {
         return Ok((account, vec![pem]));
     }
@@ -195,7 +209,7 @@ async fn fetched(deps: &FanoutDeps, key_id: &str) -> Result<(Account, String), H
 
 /// Whether the stored request is signed with this key, as of when it came, by the actor that
 /// its body names being of the key's origin. The body itself is judged by `inbound`.
-fn is_signed(deps: &FanoutDeps, row: &Row, pem: &str) -> bool {
+fn is_signed(deps: &FanoutDeps, window: time::Duration, row: &Row, pem: &str) -> bool {
     let Some(headers) = headers(&row.headers) else {
         return false;
     };
@@ -217,7 +231,7 @@ fn is_signed(deps: &FanoutDeps, row: &Row, pem: &str) -> bool {
     };
     request.key_id() == row.key_id
         && Activity::parse(&row.body).is_ok()
-        && verify(&request, pem, row.received_at).is_ok()
+        && verify_within(&request, pem, row.received_at, window).is_ok()
 }
 
 /// Headers as stored: `[[name, value], ...]`, or `{name: value}`.

@@ -51,6 +51,15 @@ const SERVICE: &[&str] = &[
     "model",
 ];
 
+/// Libraries that reach the network or handle private keys, and the one crate below `services/`
+/// whose shipped code may use each: one way out for HTTP (C5) and one for mail, and no key of ours
+/// in the library whose private-key operations can be timed (A17).
+const ONLY_IN: [(&str, &str); 3] = [
+    ("reqwest", "delivery"),
+    ("lettre", "fanout"),
+    ("rsa", "nowhere"),
+];
+
 /// Dependencies of tests only, besides those that the crate's code may have.
 const TESTS_MAY: [&str; 2] = ["testkit", "loadtest"];
 
@@ -112,6 +121,39 @@ fn crates_know_only_whom_the_plan_lets_them_know() {
     assert!(wrong.is_empty(), "not in the plan: {}", wrong.join(", "));
     let listed: BTreeSet<String> = allowed.keys().map(|name| (*name).to_owned()).collect();
     assert_eq!(seen, listed, "the table and the workspace differ");
+}
+
+#[test]
+fn what_reaches_out_is_used_in_one_crate_each() {
+    let services = root().join("services");
+    let mut wrong = Vec::new();
+    let mut found = BTreeSet::new();
+    for package in packages() {
+        let path = package["manifest_path"].as_str().expect("a path");
+        let name = package["name"].as_str().and_then(short).expect("ours");
+        if !Path::new(path).starts_with(&services) || name == "testkit" {
+            continue;
+        }
+        for dependency in package["dependencies"].as_array().expect("a list") {
+            let used = dependency["name"].as_str().expect("a name");
+            let Some((library, only)) = ONLY_IN.iter().find(|(library, _)| *library == used) else {
+                continue;
+            };
+            if dependency["kind"] == "dev" {
+                continue;
+            }
+            found.insert((*library, name.to_owned()));
+            if name != *only {
+                wrong.push(format!("{name} -> {library}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "not theirs: {}", wrong.join(", "));
+    // A library that is gone leaves a row that holds nothing.
+    for (library, only) in ONLY_IN.iter().filter(|(_, only)| *only != "nowhere") {
+        let held = (*library, (*only).to_owned());
+        assert!(found.contains(&held), "{only} does not use {library}");
+    }
 }
 
 #[test]

@@ -246,8 +246,9 @@ impl Server {
             .to_owned()
     }
 
-    /// Rows of every table, so that a test sees every trace.
-    pub async fn dump(&self) -> Vec<(String, i64)> {
+    /// Rows of every table and a sum over what is in them, so that a test sees every trace, also
+    /// of a row that only changed.
+    pub async fn dump(&self) -> Vec<(String, (i64, i64))> {
         let tables: Vec<String> = sqlx::query_scalar(
             "select relname::text from pg_class
              where relkind in ('r', 'p') and relnamespace = 'public'::regnamespace order by 1",
@@ -257,12 +258,15 @@ impl Server {
         .expect("tables");
         let mut counts = Vec::new();
         for table in tables {
-            let count: i64 =
-                sqlx::query_scalar(sqlx::AssertSqlSafe(format!("select count(*) from {table}")))
-                    .fetch_one(&self.deps.pool)
-                    .await
-                    .expect("a count");
-            counts.push((table, count));
+            let statement = format!(
+                "select count(*), coalesce(sum(hashtext(t::text)::bigint), 0)::bigint
+                 from {table} t"
+            );
+            let found = sqlx::query_as(sqlx::AssertSqlSafe(statement))
+                .fetch_one(&self.deps.pool)
+                .await
+                .expect("a count");
+            counts.push((table, found));
         }
         counts
     }
@@ -275,6 +279,7 @@ impl Server {
             .find(|(name, _)| name == table)
             .expect("a table")
             .1
+            .0
     }
 
     /// Whether anybody tried to reach a remote server.

@@ -13,6 +13,7 @@ mod reaction;
 mod relation;
 mod relevance;
 mod resolve;
+mod spending;
 mod undo;
 
 use std::time::Duration;
@@ -25,6 +26,7 @@ use time::OffsetDateTime;
 pub(crate) use context::{Halt, Outcome};
 pub use hint::HeardFrom;
 pub(crate) use resolve::{believed, halt, store_actor};
+pub use spending::Spending;
 
 use crate::FanoutDeps;
 use crate::metrics::INBOUND;
@@ -187,7 +189,7 @@ async fn note(
             if !tidegate_model::same_origin(uri, &it.actor.uri) {
                 return Err(Halt::Refused("the post is of another origin"));
             }
-            Ok(Resolver::new(it.deps).note(uri).await?.0)
+            Ok(Resolver::new(it).note(uri).await?.0)
         }
     }
 }

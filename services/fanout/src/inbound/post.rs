@@ -164,7 +164,7 @@ async fn mentions(
     addressed: &Addressed,
 ) -> Result<Vec<i64>, Halt> {
     let mut ids = addressed.mentioned.clone();
-    let mut resolver = Resolver::new(it.deps);
+    let mut resolver = Resolver::new(it);
     for uri in &note.mentions {
         if it.deps.instance.owns(uri) {
             continue;

@@ -101,7 +101,7 @@ async fn original(it: &Inbound<'_>, uri: &str) -> Result<Option<Status>, Halt> {
         // Ours and gone, or not for this actor.
         return Ok(None);
     }
-    let (note, author) = Resolver::new(it.deps).note(uri).await?;
+    let (note, author) = Resolver::new(it).note(uri).await?;
     // The author passes the same gate as the booster did (R13).
     if author.is_local() || author.suspended_at.is_some() || !note.addressing.visibility.is_open() {
         return Ok(None);

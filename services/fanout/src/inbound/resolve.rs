@@ -4,15 +4,15 @@
 use std::time::Duration;
 
 use tidegate_federation::parse::{self, Document};
-use tidegate_model::{RemoteActor, RemoteNote, same_origin};
-use tidegate_proto::EGRESS_CLASS;
+use tidegate_model::{RemoteActor, RemoteNote, host_of, same_origin};
 use tidegate_proto::delivery::v1::{FetchObjectRequest, FetchedObject};
+use tidegate_proto::{EGRESS_CLASS, EGRESS_FORGERIES};
 use tidegate_store::StoreError;
 use tidegate_store::accounts::{self, Account};
 use tokio::time::Instant;
 use tonic::{Code, Request, Status};
 
-use super::context::Halt;
+use super::context::{Halt, Inbound};
 use crate::FanoutDeps;
 use crate::metrics::IMPERSONATIONS;
 use crate::trouble::Trouble;
@@ -27,20 +27,19 @@ const FETCH_LIMIT: Duration = Duration::from_secs(15);
 /// For all fetches of one activity: half of what the queue waits for.
 const TOTAL_LIMIT: Duration = Duration::from_mins(1);
 
-/// Classes of the delivery role for documents that speak for somebody else.
-const FORGERIES: [&str; 3] = ["wrong_id", "wrong_owner", "wrong_subject"];
-
-/// The budget of one activity.
+/// The budget of one activity, and of the origin that sent it.
 pub(super) struct Resolver<'a> {
     deps: &'a FanoutDeps,
+    sender: Option<String>,
     left: u32,
     until: Instant,
 }
 
 impl<'a> Resolver<'a> {
-    pub(super) fn new(deps: &'a FanoutDeps) -> Self {
+    pub(super) fn new(it: &Inbound<'a>) -> Self {
         Self {
-            deps,
+            deps: it.deps,
+            sender: host_of(&it.actor.uri).ok(),
             left: MAX_FETCHES,
             until: Instant::now() + TOTAL_LIMIT,
         }
@@ -86,6 +85,11 @@ impl<'a> Resolver<'a> {
         let left = self.until.saturating_duration_since(Instant::now());
         if self.left == 0 || left.is_zero() {
             return Err(Halt::Refused("it needs too much from other servers"));
+        }
+        // Whose URL is unreadable was never let in; it gets nothing.
+        let sender = self.sender.as_deref();
+        if !sender.is_some_and(|host| self.deps.spending.spend(host)) {
+            return Err(Halt::Unreachable("its origin asks for too much".to_owned()));
         }
         self.left -= 1;
         let mut request = Request::new(FetchObjectRequest {
@@ -137,7 +141,7 @@ pub(crate) fn halt(status: &Status) -> Halt {
         return Trouble::Away(format!("the delivery role is not reachable: {message}")).into();
     }
     let class = status.metadata().get(EGRESS_CLASS);
-    if class.is_some_and(|class| FORGERIES.iter().any(|forgery| class == forgery)) {
+    if class.is_some_and(|class| EGRESS_FORGERIES.iter().any(|forgery| class == forgery)) {
         IMPERSONATIONS.inc();
     }
     match status.code() {

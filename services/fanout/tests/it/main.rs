@@ -1,6 +1,7 @@
 //! The fanout role as a whole: real PostgreSQL, the embedded queue with its relay, in-process
 //! timelines, and a scripted delivery role behind real gRPC.
 
+mod amplification;
 mod authority;
 mod fan_out;
 mod home;

@@ -251,3 +251,52 @@ async fn a_change_of_key_loses_nothing_that_was_signed_before_or_after_it() {
     let uri = "select count(*) from follows where uri = 'https://n.test/f/2'";
     assert_eq!(world.count(uri).await, 1);
 }
+
+#[tokio::test]
+async fn the_window_is_the_operators() {
+    for (window, follows) in [(11, 1), (9, 0)] {
+        let mut world = World::stopped().await;
+        world.options.signature_window = Duration::minutes(window);
+        world.run();
+        world.local(100, "ada").await;
+        serve_key(&world);
+        let message = keep(&world, &follow(1), Duration::ZERO, false).await;
+        sqlx::query(
+            "update unverified_activities set received_at = received_at + interval '10 minutes'",
+        )
+        .execute(&world.deps.pool)
+        .await
+        .expect("updates");
+        world.handle(vec![message]).await;
+        assert_eq!(world.count("select count(*) from follows").await, follows);
+        assert_eq!(world.count(ROWS).await, 0);
+    }
+}
+
+/// A1: the inbox lets wait what names anybody of the key's origin; whose key it is shows only here.
+#[tokio::test]
+async fn a_stranger_does_not_speak_for_another_of_its_own_origin() {
+    let world = World::start().await;
+    world.local(100, "ada").await;
+    let victim = world.remote("victim", "n.test").await;
+    serve_key(&world);
+    for (n, name) in [&victim.uri, "https://n.test/users/unheard"]
+        .iter()
+        .enumerate()
+    {
+        let id = format!("https://n.test/f/{n}");
+        let message = keep(
+            &world,
+            &act("Follow", &id, name, &json!(ADA)),
+            Duration::ZERO,
+            false,
+        )
+        .await;
+        world.handle(vec![message]).await;
+    }
+    assert_eq!(world.count(ROWS).await, 0);
+    assert_eq!(world.count("select count(*) from follows").await, 0);
+    assert_eq!(world.count("select count(*) from inbound_seen").await, 0);
+    // The victim, the signer itself, ada: nobody else became known.
+    assert_eq!(world.count("select count(*) from accounts").await, 3);
+}

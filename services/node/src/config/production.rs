@@ -1,7 +1,13 @@
 //! What a configuration is refused for: in every profile what cannot work, in production also
 //! what is unsafe on the open internet. Each sentence says what to do.
 
+use std::{ops::RangeInclusive, time::Duration};
+
 use super::{Config, Profile, secrets};
+
+/// Below a minute honest clocks miss it; twelve hours are the most that any known server allows.
+const SIGNATURE_WINDOWS: RangeInclusive<Duration> =
+    Duration::from_mins(1)..=Duration::from_hours(12);
 
 /// Everything that is wrong, as sentences; empty when the configuration may be used.
 pub(crate) fn problems(config: &Config) -> Vec<String> {
@@ -34,6 +40,10 @@ fn impossible(config: &Config) -> Vec<String> {
     refuse(
         config.queue.shards == 0 || config.queue.shards > 1024,
         "queue.shards must be between 1 and 1024",
+    );
+    refuse(
+        !SIGNATURE_WINDOWS.contains(&config.federation.signature_window.0),
+        "federation.signature_window must be between 1m and 12h",
     );
     refuse(
         config.delivery.posts_in_flight == 0 || config.delivery.posts_in_flight > 65_536,

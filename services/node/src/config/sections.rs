@@ -28,6 +28,7 @@ pub(crate) struct Config {
     pub(crate) registrations: Registrations,
     pub(crate) mail: Mail,
     pub(crate) egress: Egress,
+    pub(crate) federation: Federation,
     pub(crate) delivery: Delivery,
     pub(crate) log: Log,
     pub(crate) shutdown: Shutdown,
@@ -166,6 +167,22 @@ pub(crate) struct Egress {
     pub(crate) allow_plain_http: bool,
     pub(crate) host_map: Vec<HostMapping>,
     pub(crate) extra_ca_files: Vec<PathBuf>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Federation {
+    pub(crate) signature_window: Span,
+}
+
+impl Federation {
+    /// The window in the type that times are compared in.
+    pub(crate) fn window(&self) -> time::Duration {
+        self.signature_window
+            .0
+            .try_into()
+            .unwrap_or(time::Duration::MAX)
+    }
 }
 
 #[derive(Debug, Clone, Deserialize)]

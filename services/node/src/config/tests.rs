@@ -191,3 +191,22 @@ fn the_example_file_is_read_and_wins_over_defaults() {
     let error = load_from(&missing, Vec::new()).expect_err("no such file");
     assert!(error.to_string().contains("/nonexistent/tidegate.toml"));
 }
+
+#[test]
+fn the_window_of_signatures_is_an_hour_and_five_minutes_and_has_bounds() {
+    let config = production(&[]).expect("nothing is wrong");
+    assert_eq!(
+        config.federation.window(),
+        tidegate_federation::signature::DEFAULT_WINDOW
+    );
+    let narrow = production(&["federation.signature_window=5m"]).expect("within bounds");
+    assert_eq!(narrow.federation.window(), time::Duration::minutes(5));
+    for value in ["1s", "13h", "400000000d"] {
+        let flag = format!("federation.signature_window={value}");
+        let error = production(&[&flag]).expect_err("out of bounds");
+        assert!(
+            format!("{error:#}").contains("between 1m and 12h"),
+            "{error:#}"
+        );
+    }
+}

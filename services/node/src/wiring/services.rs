@@ -5,7 +5,7 @@ use std::sync::Arc;
 use sqlx::PgPool;
 use tidegate_api::{ApiDeps, ApiOptions, Registrations};
 use tidegate_delivery::{DeliveryDeps, DeliveryOptions, EgressOptions, Operators};
-use tidegate_fanout::{FanoutDeps, FanoutOptions, HeardFrom, MailOptions, MailRoute};
+use tidegate_fanout::{FanoutDeps, FanoutOptions, HeardFrom, MailOptions, MailRoute, Spending};
 use tidegate_model::{Clock, Instance, Queues};
 use tidegate_proto::delivery::v1::deliveries_client::DeliveriesClient;
 use tidegate_proto::delivery::v1::egress_client::EgressClient;
@@ -84,6 +84,7 @@ impl Shared {
             instance: shared.instance,
             clock: shared.clock,
             heard_from: HeardFrom::default(),
+            spending: Spending::default(),
         }
     }
 
@@ -144,6 +145,7 @@ pub(super) fn api_options(config: &Config) -> ApiOptions {
         rules: config.instance.rules.clone(),
         confirm_email: config.registrations.confirm_email,
         allow_plain_http: config.egress.allow_plain_http,
+        signature_window: config.federation.window(),
         ..ApiOptions::default()
     }
 }
@@ -160,6 +162,7 @@ pub(super) fn fanout_options(config: &Config) -> FanoutOptions {
             from: config.mail.from.clone(),
             extra_ca_files: config.mail.extra_ca_files.clone(),
         },
+        signature_window: config.federation.window(),
         ..FanoutOptions::default()
     }
 }

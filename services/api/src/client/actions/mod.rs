@@ -7,6 +7,7 @@ pub(crate) mod delete;
 pub(crate) mod edit;
 pub(crate) mod favourite;
 pub(crate) mod follow;
+mod forgery;
 pub(crate) mod idempotency;
 pub(crate) mod limits;
 pub(crate) mod outgoing;

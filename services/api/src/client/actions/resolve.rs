@@ -3,13 +3,14 @@
 
 use std::time::Duration;
 
-use tidegate_federation::parse::{self, Document, Fetched};
+use tidegate_federation::parse::{self, Document, Fetched, ParseError};
 use tidegate_model::{RemoteActor, RemoteNote};
 use tidegate_proto::delivery::v1::{FetchObjectRequest, FetchedObject, ResolveHandleRequest};
 use tidegate_store::accounts::{self, Account};
 use tidegate_store::statuses::{self, Status};
 use tonic::{Request, Response, Status as RpcStatus};
 
+use super::forgery;
 use crate::client::handle::Handle;
 use crate::error::ApiResult;
 use crate::state::App;
@@ -185,7 +186,10 @@ async fn store_actor(app: &App, actor: &RemoteActor) -> ApiResult<Option<Account
             Ok(Some(account))
         }
         // The handle belongs to another actor: the one that is stored stays.
-        Err(tidegate_store::StoreError::Conflict(_)) => Ok(None),
+        Err(tidegate_store::StoreError::Conflict(_)) => {
+            forgery::seen();
+            Ok(None)
+        }
         Err(error) => Err(error.into()),
     }
 }
@@ -211,6 +215,7 @@ async fn answered<T>(call: impl Future<Output = Result<Response<T>, RpcStatus>>)
     match tokio::time::timeout(DEADLINE, call).await {
         Ok(Ok(response)) => Some(response.into_inner()),
         Ok(Err(status)) => {
+            forgery::seen_in(&status);
             tracing::debug!(code = ?status.code(), "a remote object was not fetched");
             None
         }
@@ -231,6 +236,10 @@ fn read(object: &FetchedObject) -> Option<Document> {
     let document = Document::parse(&object.body).ok()?;
     match parse::fetched(&document, &object.final_url) {
         Ok(Fetched::Believed) => Some(document),
-        _ => None,
+        Ok(Fetched::Refetch(_)) | Err(ParseError::Authority(_)) => {
+            forgery::seen();
+            None
+        }
+        Err(_) => None,
     }
 }

@@ -4,6 +4,7 @@
 mod accounts;
 mod admin;
 mod delivery;
+mod forged;
 mod home;
 mod hostile;
 mod lists;

@@ -14,7 +14,9 @@ use axum::{
 };
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use tidegate_federation::signature::{KeyId, RequestParts, SignatureError, SignedRequest, verify};
+use tidegate_federation::signature::{
+    KeyId, RequestParts, SignatureError, SignedRequest, verify_within,
+};
 use tidegate_model::{Message, host_of, same_origin};
 use tidegate_queue::Outgoing;
 use tidegate_store::accounts::{self, Account};
@@ -165,6 +167,10 @@ async fn take(app: &App, request: Request) -> ApiResult<Outcome> {
         body: &arrived.body,
     })
     .map_err(|error| unproven(&error))?;
+    // Needs no key, so that a stranger's old request is refused before anything is written.
+    signed
+        .check_time(app.deps.clock.now(), app.options.signature_window)
+        .map_err(|error| unproven(&error))?;
     let us = &app.deps.instance;
     let key = KeyId::parse(signed.key_id(), us, app.options.allow_plain_http)
         .map_err(|error| unproven(&error))?;
@@ -172,8 +178,6 @@ async fn take(app: &App, request: Request) -> ApiResult<Outcome> {
         return Err(unproven(&"the key is of another origin than the actor"));
     }
     let Some(account) = accounts::by_key_id(&app.deps.pool, signed.key_id()).await? else {
-        // The time is checked before anything is written: it needs no key.
-        unverified::check_time(&arrived.headers, app.deps.clock.now())?;
         return unverified::keep(app, &arrived, &key).await;
     };
     if account.uri != envelope.actor {
@@ -195,10 +199,11 @@ async fn proven(
     account: &Account,
 ) -> ApiResult<Outcome> {
     let now = app.deps.clock.now();
+    let window = app.options.signature_window;
     let pem = account.public_key_pem.clone();
     let verdict = app
         .inbox
-        .on_verifier(move || verify(&signed, &pem, now))
+        .on_verifier(move || verify_within(&signed, &pem, now, window))
         .await?;
     if let Err(error) = verdict {
         let is_old = account
@@ -215,7 +220,8 @@ async fn proven(
         };
     }
     let host = host_of(&account.uri).map_err(|error| unproven(&error))?;
-    let _share = app.inbox.shares.take(host).ok_or_else(ApiError::too_many)?;
+    let share = app.inbox.shares.take(host).await;
+    let _share = share.ok_or_else(ApiError::too_many)?;
     if unverified::has_waiting(app, key).await? {
         // It is proven; that it is too large to wait is not its sender's mistake.
         return match unverified::keep(app, &arrived, key).await {
@@ -274,13 +280,15 @@ async fn read(headers: &HeaderMap, body: Body) -> ApiResult<Bytes> {
     }
 }
 
+/// Whether the actor is somebody here. One that is gone is not: its key went with it, and a
+/// repeat of its departure would have it looked for again.
 async fn is_known(app: &App, actor: &str) -> ApiResult<bool> {
-    Ok(
-        sqlx::query_scalar("select exists (select 1 from accounts where uri = $1)")
-            .bind(actor)
-            .fetch_one(&app.deps.pool)
-            .await?,
+    Ok(sqlx::query_scalar(
+        "select exists (select 1 from accounts where uri = $1 and deleted_at is null)",
     )
+    .bind(actor)
+    .fetch_one(&app.deps.pool)
+    .await?)
 }
 
 /// 401, so that a sender with two schemes tries the other one.

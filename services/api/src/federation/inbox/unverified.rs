@@ -5,11 +5,10 @@ use std::collections::BTreeMap;
 
 use axum::http::{HeaderMap, header};
 use sqlx::types::Json;
-use tidegate_federation::signature::{DEFAULT_WINDOW, KeyId};
+use tidegate_federation::signature::KeyId;
 use tidegate_model::Message;
-use time::OffsetDateTime;
 
-use super::{Arrived, Outcome, path_and_query, unproven};
+use super::{Arrived, Outcome, path_and_query};
 use crate::{
     error::{ApiError, ApiResult},
     state::App,
@@ -31,6 +30,11 @@ const MAX_HEADER_BYTES: usize = 16 * 1024;
 /// length of a short transaction only, so it works behind a transaction pooler.
 const LOCK: i64 = 0x7469_6475;
 
+/// The same request that waits already, by everything that its signature may cover: a copy takes
+/// no place of its own (A4), and one that differs anywhere cannot stand in for it.
+const COPY: &str = "select exists (select 1 from unverified_activities
+                    where key_id = $1 and method = $2 and path = $3 and headers = $4 and body = $5)";
+
 /// Whether anything waits for this key. Then everything from its actor goes the same way, or it
 /// would overtake. What failed under the known key does not count: anybody can send that, and it
 /// must not divert what the key proves.
@@ -42,20 +46,6 @@ pub(super) async fn has_waiting(app: &App, key: &KeyId) -> ApiResult<bool> {
     .bind(&key.id)
     .fetch_one(&app.deps.pool)
     .await?)
-}
-
-/// 401 for a `Date` that no key could make right. A request without one is judged with its key.
-pub(super) fn check_time(headers: &HeaderMap, now: OffsetDateTime) -> ApiResult<()> {
-    let Some(date) = headers
-        .get(header::DATE)
-        .and_then(|value| value.to_str().ok())
-    else {
-        return Ok(());
-    };
-    match httpdate::parse_http_date(date) {
-        Ok(date) if (now - OffsetDateTime::from(date)).abs() <= DEFAULT_WINDOW => Ok(()),
-        _ => Err(unproven(&"the time is outside the window")),
-    }
 }
 
 /// A row for a key that is not known, while its origin and the table have room.
@@ -107,6 +97,17 @@ async fn keep_with(
         .bind(LOCK)
         .execute(&mut *transaction)
         .await?;
+    let waits: bool = sqlx::query_scalar(COPY)
+        .bind(&key.id)
+        .bind(arrived.method.as_str())
+        .bind(path_and_query(&arrived.uri))
+        .bind(Json(&headers))
+        .bind(&arrived.body[..])
+        .fetch_one(&mut *transaction)
+        .await?;
+    if waits {
+        return Ok(Outcome::Waiting);
+    }
     let id: Option<i64> = sqlx::query_scalar(insert)
         .bind(&key.host)
         .bind(&key.id)

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
-use tidegate_fanout::{FanoutDeps, FanoutOptions, HeardFrom, MailOptions, MailRoute};
+use tidegate_fanout::{FanoutDeps, FanoutOptions, HeardFrom, MailOptions, MailRoute, Spending};
 use tidegate_model::{Clock, Instance, Lane, Message, Queues};
 use tidegate_queue::{Outgoing, Queue, Relay, TableQueue};
 use tidegate_store::{KeyVault, OutboxHandle};
@@ -87,6 +87,7 @@ impl World {
             instance: us(),
             clock: Clock::system(),
             heard_from: HeardFrom::default(),
+            spending: Spending::default(),
         };
         Self {
             deps,

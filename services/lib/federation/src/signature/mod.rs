@@ -3,7 +3,8 @@
 //!
 //! Taking one apart has two steps, because the key is known only after the first:
 //! [`SignedRequest::parse`] checks everything that needs no key (coverage, digest, shape) and
-//! names the key; [`verify`] checks the time and the signature itself.
+//! names the key; [`verify`] checks the time and the signature itself. The time alone is checked by
+//! [`SignedRequest::check_time`], which needs no key either.
 
 mod cavage;
 mod digest;

@@ -84,6 +84,20 @@ impl SignedRequest {
     pub const fn scheme(&self) -> Scheme {
         self.scheme
     }
+
+    /// Whether every covered time is at most `window` from `now`, and `expires` not further ago.
+    /// It needs no key, so that what no key could make right is refused before one is looked for.
+    pub fn check_time(&self, now: OffsetDateTime, window: Duration) -> Result<(), SignatureError> {
+        let (now, window) = (now.unix_timestamp(), window.whole_seconds());
+        let near = |at: i64| now.abs_diff(at) <= window.unsigned_abs();
+        if self.signed_at.is_empty() || !self.signed_at.iter().all(|&at| near(at)) {
+            return Err(SignatureError::Window);
+        }
+        match self.expires {
+            Some(expires) if now > expires.saturating_add(window) => Err(SignatureError::Window),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// Verifies under a key in PEM with [`DEFAULT_WINDOW`].
@@ -103,7 +117,7 @@ pub fn verify_within(
     now: OffsetDateTime,
     window: Duration,
 ) -> Result<(), SignatureError> {
-    check_time(request, now.unix_timestamp(), window.whole_seconds())?;
+    request.check_time(now, window)?;
     let key = PublicKey::from_pem(key_pem)?;
     match (&key, request.algorithm) {
         (_, Algorithm::OfKey)
@@ -119,17 +133,6 @@ pub fn verify_within(
         Ok(())
     } else {
         Err(SignatureError::Invalid)
-    }
-}
-
-fn check_time(request: &SignedRequest, now: i64, window: i64) -> Result<(), SignatureError> {
-    let near = |at: i64| now.abs_diff(at) <= window.unsigned_abs();
-    if request.signed_at.is_empty() || !request.signed_at.iter().all(|&at| near(at)) {
-        return Err(SignatureError::Window);
-    }
-    match request.expires {
-        Some(expires) if now > expires.saturating_add(window) => Err(SignatureError::Window),
-        _ => Ok(()),
     }
 }
 
