@@ -85,7 +85,7 @@ def order(world, objects=500, hosts=5, seed=1):
         script = [{"fault": {"kind": "status", "code": 503} if chance.random() < 0.2 else {"kind": "ok"}, "times": 1}
                   for _ in range(objects * 8)]
         world.sim.behave(f"h{host}.order.test", inbox=script)
-    world.restart_delivery(TIDEGATE_DELIVERY__HURRY="60")
+    world.restart_delivery(TIDEGATE_DELIVERY__HURRY="600")
     run = f"{time.time_ns()}"
     statements = []
     for number in range(objects):
