@@ -205,12 +205,13 @@ pub(crate) fn account(row: &Row, instance: &Instance) -> Account {
     }
 }
 
-/// The biography as HTML. A remote one was made safe when it was stored; a local one is plain.
+/// The biography as HTML. A remote one was made safe when it was stored, and is again (R9); a
+/// local one is plain.
 fn biography(row: &Row, instance: &Instance) -> String {
     if row.is_local() {
         html::format_status(&row.note, &[], instance)
     } else {
-        row.note.clone()
+        html::sanitize(&row.note)
     }
 }
 

@@ -104,6 +104,37 @@ async fn e1_no_script_of_a_remote_server_is_shown_by_the_api() {
     }
 }
 
+/// Rows that never went through our own door: an old version's, an import's, a mistake's.
+#[tokio::test]
+async fn a_bad_row_is_shown_without_what_is_bad_in_it() {
+    let world = World::new().await;
+    let ada = world.person("ada").await;
+    for (number, piece) in CORPUS.iter().enumerate() {
+        let eve = world.stranger(&format!("eve{number}")).await;
+        sqlx::query("update accounts set note = $2 where id = $1")
+            .bind(eve.id)
+            .bind(piece)
+            .execute(&world.db.pool)
+            .await
+            .expect("a bad note");
+        let id: i64 = sqlx::query_scalar(
+            "insert into statuses (uri, account_id, local, visibility, content)
+             values ('https://far.test/bad/' || $1, $1, false, 'public', $2) returning id",
+        )
+        .bind(eve.id)
+        .bind(piece)
+        .fetch_one(&world.db.pool)
+        .await
+        .expect("a bad post");
+        let status = world
+            .get(&ada, &format!("/api/v1/statuses/{id}"))
+            .await
+            .ok();
+        assert_safe_html(&status["content"], piece);
+        assert_safe_html(&status["account"]["note"], piece);
+    }
+}
+
 #[tokio::test]
 async fn a9_a_document_that_claims_a_known_id_from_another_host_changes_nothing() {
     let world = World::new().await;
