@@ -80,11 +80,16 @@ struct Running {
 
 impl Running {
     fn start(dir: &Path) -> Self {
+        Self::start_with(dir, &[])
+    }
+
+    fn start_with(dir: &Path, settings: &[(&str, &str)]) -> Self {
         let log = dir.join(format!("log-{}", RUNS.fetch_add(1, Ordering::Relaxed)));
         let child = tidegate(dir)
             .arg("run")
             .env("TIDEGATE_HTTP__LISTEN", "127.0.0.1:0")
             .env("TIDEGATE_METRICS__LISTEN", "127.0.0.1:0")
+            .envs(settings.iter().copied())
             .stdout(Stdio::null())
             .stderr(std::fs::File::create(&log).expect("a log"))
             .spawn()
@@ -217,6 +222,27 @@ fn a_node_with_nothing_set_up_runs_survives_a_kill_and_stops_in_order() {
     let (result, text) = output(tidegate(dir.path()).args(["admin", "dead-messages", "list"]));
     assert!(result.status.success(), "{text}");
     assert!(text.contains("0 dead messages"), "{text}");
+    assert_eq!(postgres_pid(dir.path()), None);
+}
+
+#[test]
+fn a_node_that_stops_says_so_and_a_second_signal_stops_it_at_once() {
+    let dir = folder();
+    // Longer than anybody waits for an exit code here.
+    let mut node = Running::start_with(dir.path(), &[("TIDEGATE_SHUTDOWN__DRAIN", "10m")]);
+    node.signal(Signal::SIGTERM);
+    let deadline = Instant::now() + START_LIMIT;
+    while get(node.metrics, "/health/ready").is_none_or(|(status, _)| status != 503) {
+        assert!(Instant::now() < deadline, "still ready");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    // Whoever is still sent here by a balancer that has not noticed is served.
+    assert_eq!(get(node.http, "/health").map(|answer| answer.0), Some(200));
+    node.signal(Signal::SIGTERM);
+    assert_eq!(node.exit_code(), Some(130));
+    // What it left behind is stopped by the next command.
+    let (result, text) = output(tidegate(dir.path()).args(["admin", "status"]));
+    assert!(result.status.success(), "{text}");
     assert_eq!(postgres_pid(dir.path()), None);
 }
 

@@ -22,6 +22,13 @@ impl Client {
     /// Signs up a new user through the API, as an app does. The instance must be open and ask
     /// for no confirmation.
     pub(crate) async fn sign_up(base: &str, username: &str) -> anyhow::Result<Self> {
+        let mut client = Self::register(base, username).await?;
+        client.arrive().await?;
+        Ok(client)
+    }
+
+    /// Asks for an account; where addresses are confirmed nothing works before that.
+    pub(crate) async fn register(base: &str, username: &str) -> anyhow::Result<Self> {
         let http = reqwest::Client::builder()
             .timeout(Duration::from_secs(30))
             .build()?;
@@ -67,16 +74,20 @@ impl Client {
         if !status.is_success() {
             bail!("signing up answered {status}: {token}");
         }
-        let mut client = Self {
+        Ok(Self {
             http,
             base: base.to_owned(),
             token: text(&token, "access_token")?.to_owned(),
             account_id: String::new(),
             username: username.to_owned(),
-        };
-        let me = client.get("/api/v1/accounts/verify_credentials").await?;
-        text(&me, "id")?.clone_into(&mut client.account_id);
-        Ok(client)
+        })
+    }
+
+    /// The first thing that an app asks: who it is for.
+    pub(crate) async fn arrive(&mut self) -> anyhow::Result<()> {
+        let me = self.get("/api/v1/accounts/verify_credentials").await?;
+        text(&me, "id")?.clone_into(&mut self.account_id);
+        Ok(())
     }
 
     /// One call; the status and the body, whatever they are.

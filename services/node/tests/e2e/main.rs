@@ -6,6 +6,7 @@ mod clients;
 mod cluster;
 mod faults;
 mod fedify;
+mod first_run;
 mod kills;
 mod load;
 mod operations;
