@@ -93,6 +93,13 @@ async fn make(pool: &PgPool, day: Date) -> Result<(), StoreError> {
     let Some(mut transaction) = locked(pool).await? else {
         return Ok(());
     };
+    // Whoever inserts holds the parent and has chosen a partition: the default one would refuse
+    // the row if its day became somebody else's meanwhile. Some milliseconds, once a day.
+    run_ddl(
+        &mut transaction,
+        "lock table only deliveries in access exclusive mode".to_owned(),
+    )
+    .await?;
     let taken: bool = sqlx::query_scalar(
         "select to_regclass($1) is not null or exists (
              select 1 from deliveries_default where activity_id >= $2 and activity_id < $3)",
@@ -107,8 +114,7 @@ async fn make(pool: &PgPool, day: Date) -> Result<(), StoreError> {
         transaction.rollback().await?;
         return Ok(());
     }
-    // Attaching a finished table locks the parent less than making a partition in place. The
-    // name is made of digits, the bounds are numbers.
+    // The name is made of digits, the bounds are numbers.
     run_ddl(
         &mut transaction,
         format!("create table {name} (like deliveries including defaults including constraints)"),

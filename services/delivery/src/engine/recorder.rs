@@ -259,7 +259,14 @@ with outcome as (
     update deliveries d
     set state = o.state, reason = o.reason, attempts = d.attempts + o.attempted::int,
         own_failures = d.own_failures + o.own_failure::int, touched = d.touched or o.touched,
-        not_before = o.not_before,
+        -- What it waits for may have ended while this was on its way here: then its turn is now.
+        not_before = case
+            when o.reason = 'order' and o.not_before > $11 + interval '5 seconds'
+                 and not exists (
+                     select 1 from deliveries p
+                     where p.order_key = d.order_key and p.host = d.host and p.seq < d.seq
+                       and coalesce(p.state in ('queued', 'parked'), false))
+            then $11 else o.not_before end,
         last_status = case when o.attempted then o.status else d.last_status end,
         last_error = case when o.attempted then o.error else d.last_error end,
         updated_at = $11

@@ -41,6 +41,11 @@ fn start(folder: &Path, http: u16, next_door: u16) -> anyhow::Result<Process> {
             folder.join("data").display().to_string(),
         ),
         ("TIDEGATE_HTTP__LISTEN", format!("127.0.0.1:{http}")),
+        ("TIDEGATE_INSTANCE__DOMAIN", format!("localhost:{http}")),
+        (
+            "TIDEGATE_INSTANCE__BASE_URL",
+            format!("http://localhost:{http}"),
+        ),
         ("TIDEGATE_METRICS__LISTEN", format!("127.0.0.1:{metrics}")),
         (
             "TIDEGATE_EGRESS__HOST_MAP",
