@@ -13,6 +13,7 @@ use futures::{Stream, StreamExt, stream};
 use lapin::message::Delivery;
 use lapin::options::{
     BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions,
+    QueueDeclareOptions,
 };
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::{Acker, Channel};
@@ -38,6 +39,9 @@ const MAX_HOLD: Duration = Duration::from_secs(30);
 
 /// The pause before subscribing anew. The link has its own, for a broker that is away.
 const PAUSE: Duration = Duration::from_millis(500);
+
+/// After so long without a message the broker is asked whether there is none.
+const SILENCE: Duration = Duration::from_secs(10);
 
 /// For cancelling and emptying a consumer that ends; what is not returned by then returns when
 /// its channel closes.
@@ -190,15 +194,42 @@ impl Pump {
                 permit = Arc::clone(&self.capacity).acquire_owned() => permit,
             };
             let permit = permit.expect("the semaphore is never closed");
-            let delivery = tokio::select! {
-                () = self.stop.cancelled() => return,
-                arrival = session.arrivals.next() => match arrival.flatten() {
-                    Some(delivery) => delivery,
-                    None => return,
-                },
+            let arrival = loop {
+                tokio::select! {
+                    () = self.stop.cancelled() => return,
+                    arrival = session.arrivals.next() => break arrival.flatten(),
+                    () = tokio::time::sleep(SILENCE) => if self.is_passed_over(&session.channel).await {
+                        return;
+                    },
+                }
             };
+            let Some(delivery) = arrival else { return };
             self.hand_over(&session.channel, delivery, permit).await;
         }
+    }
+
+    /// Whether messages are ready for us and none has come for [`SILENCE`] although there is room:
+    /// what the broker or the client library holds for this subscription comes back with its end.
+    /// Seen after a queue was deleted and made again. A queue that is gone ends it as well.
+    async fn is_passed_over(&self, channel: &Channel) -> bool {
+        let passive = QueueDeclareOptions {
+            passive: true,
+            ..QueueDeclareOptions::default()
+        };
+        for queue in &self.source.queues {
+            let asking =
+                channel.queue_declare(queue.as_str().into(), passive, FieldTable::default());
+            match answer("looking at a queue", asking).await {
+                Ok(found) if found.message_count() == 0 => {}
+                Ok(found) => {
+                    let ready = found.message_count();
+                    tracing::warn!(%queue, ready, "messages do not come; subscribing again");
+                    return true;
+                }
+                Err(_) => return true,
+            }
+        }
+        false
     }
 
     async fn hand_over(&self, channel: &Channel, delivery: Delivery, permit: OwnedSemaphorePermit) {
