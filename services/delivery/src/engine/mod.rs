@@ -16,6 +16,8 @@ mod hosts;
 mod item;
 mod judge;
 mod looks;
+#[cfg(test)]
+mod plans;
 mod post;
 mod reading;
 mod recorder;

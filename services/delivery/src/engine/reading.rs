@@ -123,10 +123,14 @@ pub(crate) async fn read(
 /// The odd spellings of `state in (...)` and of `planned_at is null` keep the planner from other
 /// partial indexes than the one that is meant (migration 0043).
 ///
+/// A predecessor is not older than the first activity of its order key nor newer than the row: said,
+/// because otherwise every day's partition is looked into for every row, three weeks of them. Ids
+/// begin with the time, and an hour of them is left for clocks that step back.
+///
 /// What was taken back meanwhile is not sent either (a dead row that is replayed): when the host
 /// has the end of a later Delete, of an Undo that names this very activity, or of the Reject of
 /// what this accepts. Nor is what the host has in a later version.
-const READ: &str = "
+pub(super) const READ: &str = "
 select d.activity_id, d.inbox_id, i.url, i.shared, d.host, d.shard, d.lane, d.order_key, d.seq,
        a.kind, octet_length(a.body) as body_bytes, a.created_at as activity_at,
        coalesce(s.visibility = 'direct', false) as is_direct, d.state, d.own_failures,
@@ -146,7 +150,10 @@ select d.activity_id, d.inbox_id, i.url, i.shared, d.host, d.shard, d.lane, d.or
                                      coalesce(p.not_before, $3 + interval '1 minute') - $3),
                                      0.0)::float8 + 0.5 end)
             from deliveries p
-            where p.order_key = d.order_key and p.host = d.host and p.seq < d.seq
+            where d.seq > 1 and p.order_key = d.order_key and p.host = d.host and p.seq < d.seq
+              and p.activity_id >= (select f.id - (3600000::bigint << 16) from activities f
+                                    where f.order_key = d.order_key order by f.seq limit 1)
+              and p.activity_id <= d.activity_id + (3600000::bigint << 16)
               and coalesce(p.state in ('queued', 'parked'), false)),
            (select 1.0::float8
             from activities u

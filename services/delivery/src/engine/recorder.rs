@@ -249,19 +249,22 @@ fn is_behind(record: &Record, ended: &HashMap<(&str, &str), i64>) -> bool {
 
 /// Rows that are parked without a time mark their host in the same statement: no row can wait
 /// for a host that nobody looks at.
-const WRITE: &str = "
+pub(super) const WRITE: &str = "
 with outcome as (
     select * from unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::boolean[],
                          $6::boolean[], $7::boolean[], $8::timestamptz[], $9::int[], $10::text[])
         as o(activity_id, inbox_id, state, reason, attempted, own_failure, touched, not_before,
              status, error)
+    -- Always true. The planner takes it for rare and looks up row by row; expecting many, it reads
+    -- through the whole table of a young instance instead.
+    where o.activity_id + 0 = o.activity_id
 ), written as (
     update deliveries d
     set state = o.state, reason = o.reason, attempts = d.attempts + o.attempted::int,
         own_failures = d.own_failures + o.own_failure::int, touched = d.touched or o.touched,
         -- What it waits for may have ended while this was on its way here: then its turn is now.
         not_before = case
-            when o.reason = 'order' and o.not_before > $11 + interval '5 seconds'
+            when coalesce(o.reason, '') = 'order' and o.not_before > $11 + interval '5 seconds'
                  and not exists (
                      select 1 from deliveries p
                      where p.order_key = d.order_key and p.host = d.host and p.seq < d.seq
@@ -276,9 +279,18 @@ with outcome as (
     returning d.order_key, d.host, d.shard, d.seq, d.state, d.not_before, d.activity_id, d.reason
 ), released as (
     update deliveries w set not_before = $11, updated_at = $11
-    from (select order_key, host, min(seq) as seq from written
-          where state <> 'parked' group by order_key, host) f
-    where w.order_key = f.order_key and w.host = f.host and w.seq > f.seq
+    from (
+        select f.*, last.id as last_id
+        from (select order_key, host, min(seq) as seq, min(activity_id) as first_id from written
+              where state <> 'parked' group by order_key, host) f
+        -- Mostly there is none, and then no partition is looked into (see the other statement).
+        cross join lateral (
+            select l.id from activities l where l.order_key = f.order_key and l.seq > f.seq
+            order by l.seq desc limit 1) last
+        offset 0) f
+    where w.activity_id >= f.first_id - (3600000::bigint << 16)
+      and w.activity_id <= f.last_id + (3600000::bigint << 16)
+      and w.order_key = f.order_key and w.host = f.host and w.seq > f.seq
       and w.state <> 'queued' and w.reason = 'order' and w.not_before > $11
       and coalesce(w.state in ('queued', 'parked'), false)
     returning 1

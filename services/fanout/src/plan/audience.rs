@@ -174,7 +174,7 @@ struct Inbox {
 
 /// What goes before it to the same host and is not over decides the lane: one order key has one
 /// lane for each host (design section 6), though an edit names somebody new. Spelled as the index
-/// has it (migration 0043).
+/// has it (migration 0043), with bounds that keep it to the partitions of the order key's days.
 const INSERT: &str = "
 with open as (select id from activities where id = $1 and planned_at is null for share)
 insert into deliveries (activity_id, inbox_id, host, shard, lane, order_key, seq)
@@ -182,6 +182,9 @@ select open.id, row.inbox_id, row.host, row.shard,
        case when $7 = 1 then row.lane else coalesce(
            (select p.lane from deliveries p
             where p.order_key = $6 and p.host = row.host and p.seq < $7
+              and p.activity_id >= (select f.id - (3600000::bigint << 16) from activities f
+                                    where f.order_key = $6 order by f.seq limit 1)
+              and p.activity_id <= $1 + (3600000::bigint << 16)
               and coalesce(p.state in ('queued', 'parked'), false)
             order by p.seq desc limit 1), row.lane) end,
        $6, $7

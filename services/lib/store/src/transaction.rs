@@ -24,7 +24,7 @@ macro_rules! steadily {
             $begin,
             "; set local enable_seqscan = off; set local enable_bitmapscan = off",
             "; set local enable_hashjoin = off; set local enable_mergejoin = off",
-            "; set local enable_sort = off; set local jit = off",
+            "; set local enable_sort = off; set local enable_material = off; set local jit = off",
             "; set local plan_cache_mode = force_generic_plan",
         )
     };

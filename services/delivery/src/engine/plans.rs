@@ -1,0 +1,161 @@
+//! That a row costs the same however many days are kept: which partitions the statements of every
+//! delivery look into.
+
+use serde_json::Value;
+use sqlx::{AssertSqlSafe, PgPool};
+use tidegate_model::id_at;
+use tidegate_store::{ReadOnly, begin_steady};
+use tidegate_testkit::Postgres;
+use time::{Duration, OffsetDateTime};
+
+use super::reading::READ;
+use super::recorder::WRITE;
+
+/// As many as three weeks of keeping make.
+const DAYS: i64 = 24;
+
+/// Rows of one statement.
+const ROWS: i64 = 50;
+
+async fn run(pool: &PgPool, statement: String) {
+    sqlx::query(AssertSqlSafe(statement))
+        .execute(pool)
+        .await
+        .expect("done");
+}
+
+/// Finished rows of each day: with fewer, reading all of them is the cheaper plan.
+const FINISHED: i64 = 5_000;
+
+/// A partition for each day that lies behind, and one host. Posts were made eight days ago and
+/// edited seven days ago; the ids of both.
+async fn fill(pool: &PgPool) -> (Vec<i64>, Vec<i64>) {
+    let now = OffsetDateTime::now_utc();
+    let day = |ago: i64| id_at(now - Duration::days(ago));
+    for ago in 0..DAYS {
+        let (from, to) = (day(ago + 1), day(ago));
+        let bounds = format!("for values from ({from}) to ({to})");
+        run(
+            pool,
+            format!("create table day_{ago} partition of deliveries {bounds}"),
+        )
+        .await;
+    }
+    run(
+        pool,
+        "insert into inboxes (url, host, shared) values ('http://h.test/inbox', 'h.test', true)"
+            .to_owned(),
+    )
+    .await;
+    for (seq, ago) in [(1, 8), (2, 7)] {
+        let base = day(ago);
+        run(
+            pool,
+            format!(
+                "insert into activities (id, uri, kind, account_id, order_key, seq, lane, body,
+                                         digest, planned_at, planned_count)
+                 select {base} + n, '{base}/' || n, 'Like', 1, 'k' || n, {seq}, 'bulk', '', '',
+                        now(), 1
+                 from generate_series(1, {ROWS}) n"
+            ),
+        )
+        .await;
+    }
+    run(
+        pool,
+        "insert into deliveries (activity_id, inbox_id, host, shard, lane, order_key, seq)
+         select a.id, i.id, i.host, 0, 'bulk', a.order_key, a.seq
+         from activities a cross join inboxes i"
+            .to_owned(),
+    )
+    .await;
+    run(pool, "analyze".to_owned()).await;
+    let ids = async |seq: i64| {
+        sqlx::query_scalar("select id from activities where seq = $1 order by id")
+            .bind(seq)
+            .fetch_all(pool)
+            .await
+            .expect("ids")
+    };
+    (ids(1).await, ids(2).await)
+}
+
+/// How often a plan that ran looked into a partition.
+fn looks(node: &Value) -> i64 {
+    let is_partition = node["Relation Name"]
+        .as_str()
+        .is_some_and(|name| name.starts_with("day_") || name.starts_with("deliveries"));
+    let own = if is_partition {
+        node["Actual Loops"].as_i64().unwrap_or_default()
+    } else {
+        0
+    };
+    let below = node["Plans"].as_array().into_iter().flatten();
+    own + below.map(looks).sum::<i64>()
+}
+
+async fn looks_of_reading(pool: &PgPool, activities: &[i64], inbox: i64) -> i64 {
+    let mut snapshot = begin_steady(pool, ReadOnly::Yes).await.expect("begun");
+    let plan: Value = sqlx::query_scalar(AssertSqlSafe(format!(
+        "explain (analyze, format json) {READ}"
+    )))
+    .bind(activities)
+    .bind(vec![inbox; activities.len()])
+    .bind(OffsetDateTime::now_utc())
+    .fetch_one(&mut *snapshot)
+    .await
+    .expect("a plan");
+    looks(&plan[0]["Plan"])
+}
+
+/// Rolled back.
+async fn looks_of_writing(pool: &PgPool, activities: &[i64], inbox: i64) -> i64 {
+    let many = activities.len();
+    let mut transaction = begin_steady(pool, ReadOnly::No).await.expect("begun");
+    let plan: Value = sqlx::query_scalar(AssertSqlSafe(format!(
+        "explain (analyze, format json) {WRITE}"
+    )))
+    .bind(activities)
+    .bind(vec![inbox; many])
+    .bind(vec!["delivered"; many])
+    .bind(vec![None::<&str>; many])
+    .bind(vec![true; many])
+    .bind(vec![false; many])
+    .bind(vec![true; many])
+    .bind(vec![None::<OffsetDateTime>; many])
+    .bind(vec![Some(202); many])
+    .bind(vec![None::<&str>; many])
+    .bind(OffsetDateTime::now_utc())
+    .fetch_one(&mut *transaction)
+    .await
+    .expect("a plan");
+    looks(&plan[0]["Plan"])
+}
+
+#[tokio::test]
+async fn the_days_that_are_kept_cost_a_delivery_nothing() {
+    let database = Postgres::shared().await.fresh_database().await;
+    let pool = &database.pool;
+    let (posts, edits) = fill(pool).await;
+    assert_eq!((posts.len(), edits.len()), (ROWS as usize, ROWS as usize));
+    let inbox: i64 = sqlx::query_scalar("select id from inboxes")
+        .fetch_one(pool)
+        .await
+        .expect("one inbox");
+
+    let read = looks_of_reading(pool, &posts, inbox).await;
+    assert_eq!(read, ROWS, "a post: its own row and nothing else");
+    // What goes before it may lie in its own day or in that of the first, with an hour's margin.
+    let read = looks_of_reading(pool, &edits, inbox).await;
+    assert!((2 * ROWS..=5 * ROWS).contains(&read), "{read}");
+
+    // One for each partition that the statement could write to, whether it does or not.
+    let targets = 2 * (DAYS + 1);
+    let written = looks_of_writing(pool, &edits, inbox).await;
+    assert!((ROWS..=ROWS + targets).contains(&written), "{written}");
+    let written = looks_of_writing(pool, &posts, inbox).await;
+    assert!(
+        (2 * ROWS..=5 * ROWS + targets).contains(&written),
+        "{written}"
+    );
+}
