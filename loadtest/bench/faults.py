@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+import os
 import random
 import threading
 import time
@@ -11,7 +12,7 @@ import urllib.request
 from ceiling import FAN, quiet
 from isolation import reset
 from processes import memory_bytes, until
-from world import text
+from world import difference, text
 
 
 def kills(world, hosts, times, seed=1):
@@ -137,13 +138,14 @@ def outage(world, hosts, activities, best_per_second, hurry=60, down=120):
     time.sleep(max(0, start + down - time.time()))
     waiting = world.waiting()
     world.sim.start()
-    back = time.time()
+    back, cpu = time.time(), world.cpu()
     series = []
 
     def drained():
         series.append((time.time() - back, world.sim.effects()))
         return world.waiting() == 0
     until("the backlog", drained, 600, 1.0)
+    spent = difference(world.cpu(), cpu)
     rows = [row[5] for row in world.sim.arrivals() if row[4]]
     crowd = max(world.sim.tell("GET", "/crowds")["most_at_once"].values())
     dead = world.number(f"select count(*) from deliveries d join activities a on a.id = d.activity_id "
@@ -152,6 +154,7 @@ def outage(world, hosts, activities, best_per_second, hurry=60, down=120):
     world.restart_delivery()
     return {"waiting": waiting, "arrived": len(rows), "first_after": min(rows) - back,
             "first_after_in_that_clock": (min(rows) - back) * hurry, "seconds": total,
+            "cpu_us_of": {name: value / waiting * 1e6 for name, value in spent.items()}, "load": os.getloadavg()[0],
             "minimum_seconds": waiting / best_per_second, "ratio": total / (waiting / best_per_second),
             "most_at_once_at_one_host": crowd, "dead": dead, "series": series}
 

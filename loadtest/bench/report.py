@@ -99,6 +99,8 @@ def lines_b8(results):
     yield ["B8 first delivery after the return, seconds of that clock", f"{run['first_after_in_that_clock']:.0f}", "at most 60",
            verdict(run["first_after_in_that_clock"] <= 60)]
     yield ["B8 time to drain over the minimum (B1's rate)", f"{run['ratio']:.2f}", "at most 1.5", verdict(run["ratio"] <= 1.5)]
+    spent = run["cpu_us_of"]
+    yield ["B8 CPU per delivery: delivery, PostgreSQL, µs", f"{spent['delivery']:.0f}, {spent['postgres']:.0f}", "", ""]
     yield ["B8 most requests at once at one host", str(run["most_at_once_at_one_host"]), "window of 16",
            verdict(run["most_at_once_at_one_host"] <= 16)]
     yield ["B8 dead", str(run["dead"]), "0", verdict(run["dead"] == 0)]
