@@ -7,6 +7,8 @@
 //! ever skipped. Everything listens on 127.0.0.1 only. `TIDEGATE_TEST_POSTGRES`,
 //! `TIDEGATE_TEST_REDIS` and `TIDEGATE_TEST_RABBITMQ` name servers to use instead.
 
+mod certificates;
+mod contents;
 mod database;
 mod home;
 mod http;
@@ -19,6 +21,8 @@ mod rabbitmq;
 mod redis_server;
 mod vhost;
 
+pub use certificates::Certificates;
+pub use contents::{Contents, contents, differences};
 pub use database::TestDatabase;
 pub use logs::Logs;
 pub use postgres::Postgres;

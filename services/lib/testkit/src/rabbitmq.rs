@@ -13,7 +13,7 @@ use anyhow::{Context, Result};
 use nix::sys::signal::Signal;
 use tokio::sync::OnceCell;
 
-use crate::{home, http};
+use crate::{Certificates, home, http};
 
 /// Slowest start seen on a loaded machine was 27 s.
 const START: Duration = Duration::from_mins(2);
@@ -83,6 +83,36 @@ impl RabbitMq {
         .await
         .expect("the starting thread does not panic")
         .expect("a private RabbitMQ starts")
+    }
+
+    /// The same with a TLS listener besides, and the URL of that.
+    pub async fn private_with_tls(certificates: &Certificates) -> (Self, String) {
+        let files = [
+            ("cacertfile", certificates.authority()),
+            ("certfile", certificates.server()),
+            ("keyfile", certificates.key()),
+        ];
+        tokio::task::spawn_blocking(move || -> Result<(Self, String)> {
+            let node = Node::new(home::private_folder("rabbitmq")?, home::free_port()?)?;
+            let port = home::free_port()?;
+            let mut settings = format!(
+                "listeners.ssl.1 = 127.0.0.1:{port}\nssl_options.verify = verify_none\n\
+                 ssl_options.fail_if_no_peer_cert = false\n"
+            );
+            for (name, file) in files {
+                settings += &format!("ssl_options.{name} = {}\n", file.display());
+            }
+            node.add_settings(&settings)?;
+            node.start()?;
+            let broker = Self {
+                place: Place::Node(node),
+                private: true,
+            };
+            Ok((broker, format!("amqps://guest:guest@127.0.0.1:{port}/%2f")))
+        })
+        .await
+        .expect("the starting thread does not panic")
+        .expect("a private RabbitMQ with TLS starts")
     }
 
     /// The AMQP port of a node that we started.
@@ -244,14 +274,19 @@ impl Node {
         });
         let backend = "cluster_formation.peer_discovery_backend = classic_config\n";
         let settings = backend.to_owned() + &peers.collect::<String>();
-        let path = self.folder.join("rabbitmq.conf");
-        let base = fs::read_to_string(&path)?;
-        fs::write(path, base + &settings)?;
+        self.add_settings(&settings)?;
         let path = self.folder.join(".erlang.cookie");
         fs::write(&path, cookie)?;
         // Erlang refuses one that others could read.
         fs::set_permissions(path, fs::Permissions::from_mode(0o400))?;
         Ok(())
+    }
+
+    /// To be read at the next start.
+    fn add_settings(&self, settings: &str) -> Result<()> {
+        let path = self.folder.join("rabbitmq.conf");
+        let base = fs::read_to_string(&path)?;
+        Ok(fs::write(path, base + settings)?)
     }
 
     fn load(folder: &Path) -> Option<Self> {

@@ -1,5 +1,6 @@
 //! Redis: one shared by all tests, each with a key prefix of its own, and private ones to kill.
 
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -9,7 +10,7 @@ use anyhow::{Context, Result};
 use nix::sys::signal::Signal;
 use tokio::sync::OnceCell;
 
-use crate::home;
+use crate::{Certificates, home};
 
 /// A Redis server.
 #[derive(Debug)]
@@ -55,7 +56,7 @@ impl Redis {
                 folder: home::private_folder("redis")?,
                 port: home::free_port()?,
             };
-            start(&instance.folder, instance.port)?;
+            start(&instance.folder, instance.port, &[])?;
             Ok(Self {
                 url: url_of(instance.port),
                 private: Some(instance),
@@ -64,6 +65,33 @@ impl Redis {
         .await
         .expect("the starting thread does not panic")
         .expect("a private Redis starts")
+    }
+
+    /// The same, which speaks TLS only.
+    pub async fn private_with_tls(certificates: &Certificates) -> Self {
+        let tls = [
+            ("--tls-cert-file", certificates.server()),
+            ("--tls-key-file", certificates.key()),
+            ("--tls-ca-cert-file", certificates.authority()),
+        ];
+        tokio::task::spawn_blocking(move || -> Result<Self> {
+            let instance = Instance {
+                folder: home::private_folder("redis")?,
+                port: home::free_port()?,
+            };
+            let mut arguments: Vec<OsString> = vec!["--tls-auth-clients".into(), "no".into()];
+            for (name, file) in tls {
+                arguments.extend([name.into(), file.into()]);
+            }
+            start(&instance.folder, instance.port, &arguments)?;
+            Ok(Self {
+                url: format!("rediss://127.0.0.1:{}/0", instance.port),
+                private: Some(instance),
+            })
+        })
+        .await
+        .expect("the starting thread does not panic")
+        .expect("a private Redis with TLS starts")
     }
 
     /// A key prefix that no other test has.
@@ -82,7 +110,7 @@ impl Redis {
     /// Starts a killed private server on the same port.
     pub fn start(&self) {
         let instance = self.instance();
-        start(&instance.folder, instance.port).expect("a private Redis starts again");
+        start(&instance.folder, instance.port, &[]).expect("a private Redis starts again");
     }
 
     /// Stops the shared server. Blocks.
@@ -125,7 +153,7 @@ fn ensure_running() -> Result<u16> {
     }
     fs::create_dir_all(&folder)?;
     let port = home::free_port()?;
-    start(&folder, port)?;
+    start(&folder, port, &[])?;
     Ok(port)
 }
 
@@ -136,12 +164,21 @@ fn running(folder: &Path) -> Option<(i32, u16)> {
 }
 
 /// No persistence: what Redis holds can be rebuilt, and tests rely on a kill losing it.
-fn start(folder: &Path, port: u16) -> Result<()> {
+/// With arguments about TLS the port speaks that and nothing else.
+fn start(folder: &Path, port: u16, tls: &[OsString]) -> Result<()> {
     let program = home::find_program("Redis", &["/usr/bin/redis-server"])?;
     let log = folder.join("log");
+    let port_text = port.to_string();
+    let ports = if tls.is_empty() {
+        vec!["--port", &port_text]
+    } else {
+        vec!["--port", "0", "--tls-port", &port_text]
+    };
     home::run(
         Command::new(program)
-            .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
+            .args(ports)
+            .args(["--bind", "127.0.0.1"])
+            .args(tls)
             .args(["--save", "", "--appendonly", "no", "--daemonize", "yes"])
             .arg("--dir")
             .arg(folder)
