@@ -175,7 +175,10 @@ pub(crate) async fn caller_of(app: &App, token: &str) -> ApiResult<Arc<Caller>> 
     let row = row.ok_or_else(ApiError::invalid_token)?;
     let last_active_at = row.last_active_at;
     let caller = Arc::new(row.into_caller());
-    if let Some(person) = &caller.person {
+    // Whoever is turned away was not active: they count for nothing, and keep nothing alive.
+    if let Some(person) = &caller.person
+        && person.may_act().is_ok()
+    {
         note_activity(app, person, last_active_at).await;
     }
     app.tokens.0.insert(hash, Arc::clone(&caller)).await;

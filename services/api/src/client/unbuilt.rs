@@ -23,16 +23,34 @@ pub(crate) fn handler(entry: &'static Entry) -> Option<MethodRouter<App>> {
                 empty(text)
             },
         )),
+        // As the built ones that anybody may read in full: tokens are not looked at.
+        Answer::Empty(text) if entry.scopes.is_empty() => {
+            Some(on(filter, move || async move { empty(text) }))
+        }
         Answer::Empty(text) => Some(on(
             filter,
             move |State(_): State<App>, viewer: MaybeUser| async move {
-                if !entry.scopes.is_empty() {
-                    viewer.require_any(entry.scopes)?;
-                }
+                viewer.require_any(entry.scopes)?;
                 empty(text)
             },
         )),
-        Answer::Absent => Some(on(filter, || async { Err::<(), _>(ApiError::not_found()) })),
+        Answer::Absent if entry.needs_user => Some(on(
+            filter,
+            move |State(_): State<App>, user: User| async move {
+                require(&user.caller, entry)?;
+                Err::<(), _>(ApiError::not_found())
+            },
+        )),
+        Answer::Absent if entry.scopes.is_empty() => {
+            Some(on(filter, || async { Err::<(), _>(ApiError::not_found()) }))
+        }
+        Answer::Absent => Some(on(
+            filter,
+            move |State(_): State<App>, viewer: MaybeUser| async move {
+                viewer.require_any(entry.scopes)?;
+                Err::<(), _>(ApiError::not_found())
+            },
+        )),
         Answer::NotBuilt => Some(on(
             filter,
             move |State(_): State<App>, user: User| async move {

@@ -9,7 +9,6 @@ mod inbox;
 mod inbox_elsewhere;
 mod inbox_hostile;
 mod inbox_time;
-mod matrix;
 mod oauth;
 mod pages;
 mod peer;

@@ -436,3 +436,11 @@ async fn apps_are_registered_with_checked_redirects_and_scopes() {
         json!(["S256"])
     );
 }
+
+#[tokio::test]
+async fn a_token_in_the_query_is_not_taken() {
+    let server = Server::start().await;
+    let app = server.app("read").await;
+    let path = format!("/api/v1/apps/verify_credentials?access_token={}", app.token);
+    assert_eq!(server.get(&path).await.status, StatusCode::UNAUTHORIZED);
+}
