@@ -116,6 +116,11 @@ impl Layers {
             .unwrap_or_default()
     }
 
+    /// Where the value of a key came from.
+    pub(crate) fn origin(&self, key: &str) -> Option<&Origin> {
+        self.values.get(key).map(|(_, origin)| origin)
+    }
+
     /// Every key with where its value came from.
     pub(crate) fn keys(&self) -> impl Iterator<Item = (&String, &Origin)> {
         self.values.iter().map(|(key, (_, origin))| (key, origin))
@@ -142,7 +147,8 @@ impl Layers {
             .any(|known| strsim::jaro_winkler(&known.replace('.', "_"), name) >= MEANT)
     }
 
-    fn set(&mut self, key: &str, value: Value, origin: Origin) -> anyhow::Result<()> {
+    /// Lays a value over what is there.
+    pub(crate) fn set(&mut self, key: &str, value: Value, origin: Origin) -> anyhow::Result<()> {
         if !self.values.contains_key(key) {
             return Err(self.unknown(key, &origin));
         }

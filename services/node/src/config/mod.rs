@@ -3,6 +3,7 @@
 //! `default.toml` beside this file is the manual. This is the only place that reads the
 //! environment.
 
+mod development;
 mod layers;
 mod production;
 mod secrets;
@@ -47,9 +48,10 @@ fn load_from(sources: &Sources, environment: Vec<(String, String)>) -> anyhow::R
         .to_owned();
     let mut start = base.clone();
     if profile == "development" {
-        start.lay_toml(DEVELOPMENT, &Origin::BuiltIn("development defaults"))?;
+        start.lay_toml(DEVELOPMENT, &development::ORIGIN)?;
     }
-    let layers = merge(start, sources, environment)?;
+    let mut layers = merge(start, sources, environment)?;
+    development::follow_the_port(&mut layers)?;
     let mut config = parse(&base, &layers)?;
     secrets::read_files(&mut config)?;
     let problems = production::problems(&config);

@@ -56,6 +56,47 @@ fn nothing_set_up_is_a_working_development_node() {
 }
 
 #[test]
+fn links_follow_the_port_unless_they_were_named() {
+    for (flags, environment, domain, base_url) in [
+        (
+            &["http.listen=127.0.0.1:3055"][..],
+            &[][..],
+            "localhost:3055",
+            "http://localhost:3055",
+        ),
+        (
+            &[],
+            &[("TIDEGATE_HTTP__LISTEN", "0.0.0.0:80")],
+            "localhost",
+            "http://localhost",
+        ),
+        // The system chooses; nobody knows yet.
+        (
+            &["http.listen=127.0.0.1:0"],
+            &[],
+            "localhost:3000",
+            "http://localhost:3000",
+        ),
+        (
+            &[
+                "http.listen=127.0.0.1:3055",
+                "instance.base_url=http://box.lan:3055",
+            ],
+            &[("TIDEGATE_INSTANCE__DOMAIN", "box.lan:3055")],
+            "box.lan:3055",
+            "http://box.lan:3055",
+        ),
+    ] {
+        let config = load_with(flags, environment).expect("loads");
+        assert_eq!(config.instance.domain, domain);
+        assert_eq!(config.instance.base_url, base_url);
+    }
+    // In production nothing is guessed.
+    let config = production(&["http.listen=0.0.0.0:3055"]).expect("nothing is wrong");
+    assert_eq!(config.instance.base_url, "https://example.org");
+}
+
+#[test]
 fn a_sound_production_configuration_is_taken() {
     let config = production(&[]).expect("nothing is wrong");
     assert!(config.egress.host_map.is_empty());

@@ -32,7 +32,8 @@ fn mailed_link(folder: &Path) -> anyhow::Result<String> {
     Ok(link.to_owned())
 }
 
-/// Starts the node as `tidegate run` does without a word of configuration, but for the ports.
+/// Starts the node as `tidegate run` does without a word of configuration, but for the ports; its
+/// links follow the first.
 fn start(folder: &Path, http: u16, next_door: u16) -> anyhow::Result<Process> {
     let metrics = free_port()?;
     let settings = [
@@ -41,11 +42,6 @@ fn start(folder: &Path, http: u16, next_door: u16) -> anyhow::Result<Process> {
             folder.join("data").display().to_string(),
         ),
         ("TIDEGATE_HTTP__LISTEN", format!("127.0.0.1:{http}")),
-        ("TIDEGATE_INSTANCE__DOMAIN", format!("localhost:{http}")),
-        (
-            "TIDEGATE_INSTANCE__BASE_URL",
-            format!("http://localhost:{http}"),
-        ),
         ("TIDEGATE_METRICS__LISTEN", format!("127.0.0.1:{metrics}")),
         (
             "TIDEGATE_EGRESS__HOST_MAP",
