@@ -59,6 +59,96 @@ fn the_compose_file_makes_a_configuration_that_production_takes() {
     }
 }
 
+/// A stand-in for `apt-get`, which asks the policy as maintainer scripts do, and writes down the
+/// answer.
+const APT_GET: &str = r#"#!/bin/sh
+[ "$1" = install ] || exit 0
+"$TIDEGATE_APT_ROOT/usr/sbin/policy-rc.d" some-service start
+echo "$?" >>"$TIDEGATE_APT_ROOT/asked"
+exit "$(cat "$TIDEGATE_APT_ROOT/code")"
+"#;
+
+/// Runs `apt-quietly` below `root`; what the policy said, and whether the script succeeded.
+fn install_quietly(root: &Path) -> (String, bool) {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/scripts/apt-quietly");
+    let path = format!(
+        "{}:{}",
+        root.join("bin").display(),
+        std::env::var("PATH").expect("a path")
+    );
+    let _first = std::fs::remove_file(root.join("asked"));
+    let status = Command::new("bash")
+        .arg(script)
+        .env("TIDEGATE_APT_ROOT", root)
+        .env("TIDEGATE_MISSING", "a-package")
+        .env("PATH", path)
+        .status()
+        .expect("runs");
+    let asked = std::fs::read_to_string(root.join("asked")).unwrap_or_default();
+    (asked, status.success())
+}
+
+#[test]
+fn nothing_starts_while_installing_and_the_machines_own_policy_comes_back() {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+
+    let folder = tempfile::tempdir().expect("a folder");
+    let root = folder.path();
+    let sbin = root.join("usr/sbin");
+    for place in [&sbin, &root.join("bin")] {
+        std::fs::create_dir_all(place).expect("a folder");
+    }
+    let write = |path: &Path, text: &str, mode: u32| {
+        std::fs::write(path, text).expect("written");
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("set");
+    };
+    write(&root.join("bin/apt-get"), APT_GET, 0o755);
+    write(&root.join("code"), "0", 0o644);
+    let policy = sbin.join("policy-rc.d");
+    let only_policy = || {
+        let names = std::fs::read_dir(&sbin).expect("a folder");
+        names
+            .map(|entry| entry.expect("one").file_name())
+            .eq(["policy-rc.d"])
+    };
+
+    // Where there was none there is none afterwards.
+    assert_eq!(install_quietly(root), ("101\n".to_owned(), true));
+    assert!(std::fs::read_dir(&sbin).expect("a folder").next().is_none());
+
+    // One that lets services start does not meanwhile, and is the same file afterwards; also
+    // when the installation fails, which is tried twice.
+    let own = "#!/bin/sh\nexit 0\n";
+    write(&policy, own, 0o750);
+    let before = std::fs::metadata(&policy).expect("there");
+    for (code, asked, succeeds) in [("0", "101\n", true), ("1", "101\n101\n", false)] {
+        write(&root.join("code"), code, 0o644);
+        assert_eq!(install_quietly(root), (asked.to_owned(), succeeds));
+        let after = std::fs::metadata(&policy).expect("there");
+        assert_eq!(std::fs::read_to_string(&policy).expect("text"), own);
+        assert_eq!(after.ino(), before.ino());
+        assert_eq!(after.mode(), before.mode());
+        assert_eq!(after.mtime_nsec(), before.mtime_nsec());
+        assert!(only_policy());
+    }
+
+    // A run that was killed hard: ours in its place, the own one aside.
+    write(&root.join("code"), "0", 0o644);
+    std::fs::rename(&policy, sbin.join("policy-rc.d.before-tidegate")).expect("moved");
+    write(&policy, "#!/bin/sh\nexit 101\n", 0o755);
+    assert_eq!(install_quietly(root), ("101\n".to_owned(), true));
+    assert_eq!(std::fs::read_to_string(&policy).expect("text"), own);
+    assert!(only_policy());
+
+    // A link stays one.
+    let kept = root.join("kept");
+    std::fs::rename(&policy, &kept).expect("moved");
+    symlink(&kept, &policy).expect("linked");
+    assert_eq!(install_quietly(root), ("101\n".to_owned(), true));
+    assert_eq!(std::fs::read_link(&policy).expect("a link"), kept);
+    assert_eq!(std::fs::read_to_string(&kept).expect("text"), own);
+}
+
 #[test]
 fn every_variable_of_the_compose_file_is_in_the_example() {
     let example = read("compose/example.env");
