@@ -137,6 +137,7 @@ impl Rig {
         let vhost = RabbitMq::shared().await.vhost().await;
         let options = RabbitOptions {
             url: Secret::new(vhost.url.clone()),
+            authorities: String::new(),
             prefix: vhost.prefix.clone(),
         };
         let queue = RabbitQueue::new(&options, rig.pool().clone()).expect("a URL of RabbitMQ");

@@ -23,6 +23,7 @@ struct Subject {
 fn redis_lists(server: &Redis, prefix: &str, clock: Clock) -> RedisTimelines {
     let options = RedisOptions {
         url: Secret::new(server.url.clone()),
+        authorities: String::new(),
         prefix: prefix.to_owned(),
     };
     RedisTimelines::new(&options, clock).expect("a URL of Redis")
@@ -293,6 +294,7 @@ async fn a_silent_redis_costs_a_reader_a_quarter_second() {
     let proxy = tidegate_testkit::BreakableProxy::start(upstream).await;
     let options = RedisOptions {
         url: Secret::new(format!("redis://{}/0", proxy.address)),
+        authorities: String::new(),
         prefix: server.prefix(),
     };
     let lists = RedisTimelines::new(&options, Clock::system()).expect("a URL");

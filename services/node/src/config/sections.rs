@@ -93,6 +93,7 @@ impl Database {
 pub(crate) struct Queue {
     pub(crate) url: Secret<String>,
     pub(crate) url_file: PathBuf,
+    pub(crate) extra_ca_files: Vec<PathBuf>,
     pub(crate) prefix: String,
     pub(crate) shards: u32,
 }
@@ -109,6 +110,7 @@ impl Queue {
 pub(crate) struct Timelines {
     pub(crate) url: Secret<String>,
     pub(crate) url_file: PathBuf,
+    pub(crate) extra_ca_files: Vec<PathBuf>,
     pub(crate) prefix: String,
     pub(crate) memory_accounts: u32,
 }

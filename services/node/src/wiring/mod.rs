@@ -1,6 +1,7 @@
 //! Builds a node out of its configuration: stores, the way between roles, the roles themselves.
 
 mod assembly;
+mod authorities;
 mod database;
 mod dead_messages;
 mod discovery;

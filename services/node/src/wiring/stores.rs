@@ -9,6 +9,7 @@ use tidegate_model::Clock;
 use tidegate_queue::{Queue, RabbitOptions, RabbitQueue, TableQueue};
 use tidegate_timeline::{MemoryTimelines, RedisOptions, RedisTimelines, Timelines};
 
+use super::authorities;
 use crate::config::Config;
 
 /// A queue, and the broker behind it if there is one.
@@ -27,6 +28,8 @@ pub(crate) fn open_queue(config: &Config, pool: &PgPool) -> anyhow::Result<OpenQ
     }
     let options = RabbitOptions {
         url: config.queue.url.clone(),
+        authorities: authorities::for_url(config.queue.url.expose(), &config.queue.extra_ca_files)
+            .context("queue")?,
         prefix: config.queue.prefix.clone(),
     };
     let broker = RabbitQueue::new(&options, pool.clone()).context("queue.url")?;
@@ -44,6 +47,11 @@ pub(crate) fn open_timelines(config: &Config, clock: &Clock) -> anyhow::Result<A
     }
     let options = RedisOptions {
         url: config.timelines.url.clone(),
+        authorities: authorities::for_url(
+            config.timelines.url.expose(),
+            &config.timelines.extra_ca_files,
+        )
+        .context("timelines")?,
         prefix: config.timelines.prefix.clone(),
     };
     Ok(Arc::new(

@@ -8,11 +8,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
+use lapin::runtime::default_runtime;
+use lapin::tcp::OwnedTLSConfig;
 use lapin::uri::AMQPUri;
 use lapin::{Connection, ConnectionProperties, Event};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 
+use super::RabbitOptions;
 use super::fault::{Doing, explain};
 use crate::QueueError;
 use crate::metrics::{BLOCKED, RECONNECTS};
@@ -32,6 +35,8 @@ const MAX_PAUSE: Duration = Duration::from_secs(4);
 
 pub(super) struct Link {
     uri: AMQPUri,
+    /// In PEM; looked at when the URL asks for TLS.
+    authorities: String,
     name: &'static str,
     state: Mutex<State>,
 }
@@ -61,9 +66,9 @@ impl LastError {
 }
 
 impl Link {
-    pub(super) fn new(url: &str, name: &'static str) -> Result<Self, QueueError> {
+    pub(super) fn new(options: &RabbitOptions, name: &'static str) -> Result<Self, QueueError> {
         // The error may quote the URL, which may hold a password: it is left out.
-        let mut uri: AMQPUri = url.parse().map_err(|_| {
+        let mut uri: AMQPUri = options.url.expose().parse().map_err(|_| {
             QueueError::Refused(
                 "the queue's URL is not one of RabbitMQ; it looks like \
                  amqp://user:password@host:5672/vhost"
@@ -74,6 +79,7 @@ impl Link {
         uri.query.connection_timeout = Some(CONNECT_LIMIT.as_millis() as u64 / 2);
         Ok(Self {
             uri,
+            authorities: options.authorities.clone(),
             name,
             state: Mutex::default(),
         })
@@ -136,7 +142,13 @@ impl Link {
 
     async fn connect(&self) -> Result<Connection, QueueError> {
         let properties = ConnectionProperties::default().with_connection_name(self.name.into());
-        let connecting = Connection::connect_uri(self.uri.clone(), properties);
+        let tls = OwnedTLSConfig {
+            identity: None,
+            cert_chain: Some(self.authorities.clone()),
+        };
+        let runtime = default_runtime().map_err(|error| QueueError::Other(error.into()))?;
+        let connecting =
+            Connection::connect_uri_with_config(self.uri.clone(), properties, tls, runtime);
         let connection = match timeout(CONNECT_LIMIT, connecting).await {
             Ok(Ok(connection)) => connection,
             Ok(Err(error)) => {

@@ -31,6 +31,8 @@ use crate::{Consumer, Outgoing, Queue, QueueError, QueueStats, envelope};
 pub struct RabbitOptions {
     /// `amqp://user:password@host:5672/vhost` or `amqps://...`.
     pub url: Secret<String>,
+    /// For `amqps://`: certificates in PEM, one of whose owners must have signed the broker's.
+    pub authorities: String,
     /// The instance prefix, the same as of [`tidegate_model::Queues`]: names the dead queue.
     pub prefix: String,
 }
@@ -51,10 +53,10 @@ impl RabbitQueue {
     /// waits in the database behind `pool`, whence a [`crate::Relay`] brings it back.
     pub fn new(options: &RabbitOptions, pool: PgPool) -> Result<Self, QueueError> {
         let topology = Arc::new(Topology::new(&options.prefix));
-        let publishing = Link::new(options.url.expose(), "tidegate publishes")?;
+        let publishing = Link::new(options, "tidegate publishes")?;
         Ok(Self {
             publisher: Arc::new(Publisher::new(publishing, Arc::clone(&topology))),
-            consuming: Arc::new(Link::new(options.url.expose(), "tidegate consumes")?),
+            consuming: Arc::new(Link::new(options, "tidegate consumes")?),
             topology,
             pool,
         })

@@ -141,6 +141,7 @@ pub(crate) fn rabbit(url: &str, prefix: &str) -> RabbitQueue {
 pub(crate) fn rabbit_with(url: &str, prefix: &str, pool: sqlx::PgPool) -> RabbitQueue {
     let options = RabbitOptions {
         url: Secret::new(url.to_owned()),
+        authorities: String::new(),
         prefix: prefix.to_owned(),
     };
     RabbitQueue::new(&options, pool).expect("a URL of RabbitMQ")

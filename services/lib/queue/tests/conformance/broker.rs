@@ -158,6 +158,7 @@ async fn a_refusal_says_what_to_type() {
     let pool = sqlx::PgPool::connect_lazy("postgres://127.0.0.1:1/nowhere").expect("a URL");
     let wrong = tidegate_queue::RabbitOptions {
         url: tidegate_model::Secret::new("postgres://h".to_owned()),
+        authorities: String::new(),
         prefix: "t".to_owned(),
     };
     assert!(matches!(

@@ -7,10 +7,11 @@
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, RedisError, RedisResult};
+use redis::{AsyncConnectionConfig, Client, RedisError, RedisResult, TlsCertificates};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 
+use super::RedisOptions;
 use crate::TimelineError;
 
 /// For TCP, TLS and the greeting.
@@ -54,9 +55,19 @@ struct State {
 }
 
 impl Link {
-    pub(super) fn new(url: &str, limit: Duration) -> Result<Self, TimelineError> {
+    pub(super) fn new(options: &RedisOptions, limit: Duration) -> Result<Self, TimelineError> {
+        let url = options.url.expose().as_str();
+        let client = if url.starts_with("rediss://") {
+            let certificates = TlsCertificates {
+                client_tls: None,
+                root_cert: Some(options.authorities.clone().into_bytes()),
+            };
+            Client::build_with_tls(url, certificates)
+        } else {
+            Client::open(url)
+        };
         // The error may quote the URL, which may hold a password: it is left out.
-        let client = Client::open(url).map_err(|_| {
+        let client = client.map_err(|_| {
             anyhow::anyhow!("the URL is not one of Redis; it looks like redis://host:6379/0")
         })?;
         Ok(Self {

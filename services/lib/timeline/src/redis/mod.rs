@@ -37,6 +37,8 @@ const CHUNKS_IN_FLIGHT: usize = 4;
 pub struct RedisOptions {
     /// `redis://...` or `rediss://...`.
     pub url: Secret<String>,
+    /// For `rediss://`: certificates in PEM, one of whose owners must have signed the server's.
+    pub authorities: String,
     /// In front of every key, for example `tidegate:`.
     pub prefix: String,
 }
@@ -69,8 +71,8 @@ impl RedisTimelines {
     pub fn new(options: &RedisOptions, clock: Clock) -> Result<Self, TimelineError> {
         Ok(Self {
             node: Node {
-                reads: Link::new(options.url.expose(), READ_LIMIT)?,
-                writes: Link::new(options.url.expose(), WRITE_LIMIT)?,
+                reads: Link::new(options, READ_LIMIT)?,
+                writes: Link::new(options, WRITE_LIMIT)?,
             },
             prefix: options.prefix.clone(),
             clock,
