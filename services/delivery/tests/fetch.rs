@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use common::Rig;
 use tidegate_delivery::{EgressError, WayOut, ensure_instance_actor};
 use tidegate_loadtest::{Document, Fault, HostBehaviour, Scheme, Script};
+use tidegate_testkit::{contents, differences};
 
 const BOB: &str = "http://a.sim.test/users/bob";
 
@@ -84,11 +85,16 @@ async fn an_upload_is_not_an_actor() {
                 value: value.to_owned(),
             },
         );
-        assert_eq!(
+        let before = contents(rig.pool()).await;
+        let key = format!("{BOB}#main-key");
+        for refused in [
             way_out.fetch_object(BOB).await,
-            Err(EgressError::WrongType),
-            "{value}"
-        );
+            way_out.fetch_key(&key).await,
+        ] {
+            assert_eq!(refused, Err(EgressError::WrongType), "{value}");
+        }
+        let traces = differences(&before, &contents(rig.pool()).await);
+        assert!(traces.is_empty(), "{value} left traces: {traces:?}");
     }
 }
 
