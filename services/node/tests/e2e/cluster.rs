@@ -62,7 +62,7 @@ pub(crate) struct Node {
     /// Known to the others from the start, but started by the test itself.
     later: bool,
     metrics_port: u16,
-    rpc_port: u16,
+    pub(crate) rpc_port: u16,
     process: Option<Process>,
 }
 
@@ -243,9 +243,19 @@ impl Cluster {
 
     /// Runs a command of the binary with the cluster's settings; its output, or why it failed.
     pub(crate) async fn command(&self, arguments: &[&str]) -> anyhow::Result<String> {
+        self.command_with(arguments, &[]).await
+    }
+
+    /// The same with other settings laid over.
+    pub(crate) async fn command_with(
+        &self,
+        arguments: &[&str],
+        extra: &[(&str, &str)],
+    ) -> anyhow::Result<String> {
         let output = tokio::process::Command::new(env!("CARGO_BIN_EXE_tidegate"))
             .args(arguments)
             .envs(self.settings.iter().map(|(key, value)| (key, value)))
+            .envs(extra.iter().copied())
             .current_dir(self.folder.path())
             .kill_on_drop(true)
             .output()

@@ -116,6 +116,15 @@ async fn tell(cluster: &Cluster, peer: &Fedify) -> anyhow::Result<()> {
     })
     .await?;
 
+    let path = format!("/api/v1/statuses/{}", text(&post, "id")?);
+    let edit = json!({"status": "Hello again, Fedify"});
+    ada.call(reqwest::Method::PUT, &path, Some(edit), &[])
+        .await?;
+    eventually("our edit at Fedify", async || {
+        peer.has_received("Update", uri).await
+    })
+    .await?;
+
     // We follow them, and get what they post.
     let handle = format!("fedi@{NAME}");
     ada.follow(&handle).await?;
@@ -135,13 +144,7 @@ async fn tell(cluster: &Cluster, peer: &Fedify) -> anyhow::Result<()> {
     })
     .await?;
 
-    ada.call(
-        reqwest::Method::DELETE,
-        &format!("/api/v1/statuses/{id}"),
-        None,
-        &[],
-    )
-    .await?;
+    ada.call(reqwest::Method::DELETE, &path, None, &[]).await?;
     eventually("our Delete at Fedify", async || {
         peer.has_received("Delete", uri).await
     })

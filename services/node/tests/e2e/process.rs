@@ -85,6 +85,11 @@ impl Process {
         Ok(kill(self.pid(), Signal::SIGCONT)?)
     }
 
+    /// Any other signal; does not wait.
+    pub(crate) fn signal(&self, signal: Signal) -> anyhow::Result<()> {
+        Ok(kill(self.pid(), signal)?)
+    }
+
     fn pid(&self) -> Pid {
         Pid::from_raw(self.child.id().cast_signed())
     }

@@ -9,7 +9,7 @@ use crate::client::{Client, eventually, text};
 use crate::cluster::{Cluster, Mode};
 
 /// A post travels to followers elsewhere, and a post from elsewhere comes home.
-async fn a_post_travels(cluster: &Cluster) -> anyhow::Result<()> {
+pub(crate) async fn a_post_travels(cluster: &Cluster) -> anyhow::Result<()> {
     let sim = &cluster.sim;
     let ada = cluster.user("ada").await?;
     let far = sim.add_actor("alpha.sim.test", "bo", true);
@@ -249,6 +249,8 @@ async fn every_story(mode: Mode, extra: &[(&str, &str)]) -> anyhow::Result<()> {
         private_words_stay_private(&cluster).await?;
         what_is_done_is_undone(&cluster).await?;
         only_the_author_edits(&cluster).await?;
+        crate::strangers::a_repeat_is_applied_once(&cluster).await?;
+        crate::strangers::an_upload_is_nobody(&cluster).await?;
         ledger_is_whole(&cluster).await
     };
     if let Err(error) = told.await {
