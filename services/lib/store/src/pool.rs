@@ -22,25 +22,20 @@ pub struct PoolOptions {
     pub max_connections: u32,
     /// How long a caller waits for a connection before it gets `Unavailable`.
     pub acquire_timeout: Duration,
-    /// Whether statements are kept prepared on their connection. Off where a transaction pooler
-    /// stands in between that does not know them.
-    pub prepared_statements: bool,
 }
 
 /// Statements kept prepared per connection: all that a role repeats, some kilobytes each on the
 /// server.
 const PREPARED: usize = 200;
 
-/// Opens a pool. Everything works without prepared statements; with them the server plans what
-/// is repeated once, which for the delivery role's reads is most of their cost.
+/// Opens a pool. Statements are prepared by name, always: the server plans what is repeated once,
+/// which for the delivery role's reads is most of their cost. A pooler in between must know them, or
+/// give every connection a server connection of its own: the library prepares by name even without
+/// a cache, and then never closes what it prepared.
 pub async fn connect(options: &PoolOptions) -> Result<PgPool, sqlx::Error> {
     let connect = PgConnectOptions::from_str(options.url.expose())?
         .application_name("tidegate")
-        .statement_cache_capacity(if options.prepared_statements {
-            PREPARED
-        } else {
-            0
-        })
+        .statement_cache_capacity(PREPARED)
         // A statement that takes longer than this is stuck behind a lock; the caller gets an
         // error instead of hanging (fault row 16).
         .options([("statement_timeout", "15s"), ("lock_timeout", "5s")]);

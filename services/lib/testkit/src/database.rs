@@ -120,7 +120,6 @@ async fn connect(url: &str, max_connections: u32) -> PgPool {
         url: Secret::new(url.to_owned()),
         max_connections,
         acquire_timeout: Duration::from_secs(20),
-        prepared_statements: true,
     })
     .await
     .expect("the test database takes connections")

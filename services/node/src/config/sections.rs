@@ -78,7 +78,6 @@ pub(crate) struct Database {
     pub(crate) url_file: PathBuf,
     pub(crate) max_connections: u32,
     pub(crate) acquire_timeout: Span,
-    pub(crate) prepared_statements: bool,
 }
 
 impl Database {

@@ -87,7 +87,6 @@ async fn open(config: &Config, embedded: Option<&EmbeddedPostgres>) -> anyhow::R
         url,
         max_connections: config.database.max_connections,
         acquire_timeout: config.database.acquire_timeout.0,
-        prepared_statements: config.database.prepared_statements,
     })
     .await
     .context(

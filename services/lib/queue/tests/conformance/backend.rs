@@ -119,7 +119,6 @@ pub(crate) async fn open(kind: &str, url: &str, prefix: &str) -> Arc<dyn Queue> 
             url: Secret::new(url.to_owned()),
             max_connections: 4,
             acquire_timeout: PATIENCE,
-            prepared_statements: true,
         };
         let pool = tidegate_store::connect(&options).await.expect("connects");
         Arc::new(TableQueue::with_visibility(pool, VISIBILITY))
