@@ -95,14 +95,13 @@ impl RabbitMq {
         tokio::task::spawn_blocking(move || -> Result<(Self, String)> {
             let node = Node::new(home::private_folder("rabbitmq")?, home::free_port()?)?;
             let port = home::free_port()?;
-            let mut settings = format!(
+            let listener = format!(
                 "listeners.ssl.1 = 127.0.0.1:{port}\nssl_options.verify = verify_none\n\
                  ssl_options.fail_if_no_peer_cert = false\n"
             );
-            for (name, file) in files {
-                settings += &format!("ssl_options.{name} = {}\n", file.display());
-            }
-            node.add_settings(&settings)?;
+            let files =
+                files.map(|(name, file)| format!("ssl_options.{name} = {}\n", file.display()));
+            node.add_settings(&(listener + &files.concat()))?;
             node.start()?;
             let broker = Self {
                 place: Place::Node(node),

@@ -64,7 +64,7 @@ mod tests {
         std::fs::write(&file, "nothing of the kind").expect("written");
         let missing = dir.path().join("none.pem");
         for path in [file, missing] {
-            let error = for_url("rediss://h", &[path.clone()]).expect_err("refused");
+            let error = for_url("rediss://h", std::slice::from_ref(&path)).expect_err("refused");
             assert!(format!("{error:#}").contains(&path.display().to_string()));
             // Without TLS nobody looks at them.
             assert_eq!(for_url("redis://h", &[path]).expect("unread"), "");

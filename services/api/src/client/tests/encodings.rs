@@ -188,10 +188,10 @@ async fn story(encoding: Encoding) -> Vec<(&'static str, Sent, Outcome)> {
 
 #[tokio::test]
 async fn every_write_takes_json_forms_and_multipart_alike() {
-    let json = story(Encoding::Json).await;
-    let form = story(Encoding::Form).await;
-    let multipart = story(Encoding::Multipart).await;
-    let nothing = story(Encoding::Nothing).await;
+    let json = Box::pin(story(Encoding::Json)).await;
+    let form = Box::pin(story(Encoding::Form)).await;
+    let multipart = Box::pin(story(Encoding::Multipart)).await;
+    let nothing = Box::pin(story(Encoding::Nothing)).await;
     for (at, (route, sent, outcome)) in json.iter().enumerate() {
         assert!(outcome.status < 400, "{route}: {outcome:?}");
         assert_eq!(outcome, &form[at].2, "{route} as a form");

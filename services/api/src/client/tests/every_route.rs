@@ -103,10 +103,11 @@ fn door(method: &str, path: &str) -> Door {
         // Without the parameters of a request.
         ("GET", "/oauth/authorize") => Door::Open(400),
         ("GET", "/auth/confirmation") => Door::Open(422),
-        ("POST", "/oauth/token") => Door::Open(401),
+        ("POST", "/oauth/token" | "/inbox" | "/actor/inbox" | "/users/{name}/inbox") => {
+            Door::Open(401)
+        }
         // The node makes the instance's own actor when it starts; here nobody did.
         ("GET", "/actor") => Door::Open(404),
-        ("POST", "/inbox" | "/actor/inbox" | "/users/{name}/inbox") => Door::Open(401),
         ("POST" | "DELETE", _) => Door::Open(403),
         _ => Door::Open(200),
     }

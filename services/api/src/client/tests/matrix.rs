@@ -2,6 +2,7 @@
 //! nothing, and reading changes nothing in any case.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use axum::body::Body;
 use axum::http::{Request, header};
@@ -116,11 +117,10 @@ impl Crowd {
         let app_only = world.token(None, EVERYTHING).await;
         let mut narrow = HashMap::new();
         for route in every_route() {
-            let scopes = all_but(route.scopes());
-            if !narrow.contains_key(&scopes) {
-                let hers = world.token(Some(ada.person.id()), &scopes).await;
-                let apps = world.token(None, &scopes).await;
-                narrow.insert(scopes, [hers, apps]);
+            if let Entry::Vacant(place) = narrow.entry(all_but(route.scopes())) {
+                let hers = world.token(Some(ada.person.id()), place.key()).await;
+                let apps = world.token(None, place.key()).await;
+                place.insert([hers, apps]);
             }
         }
         Self {
@@ -266,7 +266,7 @@ async fn send(world: &World, route: &Route, header: Option<String>, stage: &Stag
 
 #[tokio::test]
 async fn every_route_answers_every_token_as_the_table_says_and_keeps_no_trace() {
-    let crowd = Crowd::gather().await;
+    let crowd = Box::pin(Crowd::gather()).await;
     let world = &crowd.world;
     let mut before = world.traces().await;
     // All at once, because one mistake at a door shows at many routes.
@@ -304,7 +304,7 @@ async fn every_route_answers_every_token_as_the_table_says_and_keeps_no_trace() 
 /// Without this the test above could pass because its requests are nonsense.
 #[tokio::test]
 async fn what_is_refused_above_changes_something_for_who_may() {
-    let crowd = Crowd::gather().await;
+    let crowd = Box::pin(Crowd::gather()).await;
     let world = &crowd.world;
     let ada = &crowd.ada;
     let routes = every_route();
@@ -352,7 +352,7 @@ async fn what_is_refused_above_changes_something_for_who_may() {
 
 #[tokio::test]
 async fn what_is_somebody_elses_is_not_touched() {
-    let crowd = Crowd::gather().await;
+    let crowd = Box::pin(Crowd::gather()).await;
     let world = &crowd.world;
     let mallory = world.person("mallory").await;
     // The first sight of a person in a day is written down.
