@@ -2,6 +2,8 @@
 
 mod classify;
 mod sender;
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 

@@ -19,6 +19,25 @@ use crate::signer::{Scheme, SignError, Signer};
 /// this failed for another reason.
 const STALE_WITHIN: Duration = Duration::from_secs(1);
 
+/// What came of one POST.
+type Posted = Result<Answer, EgressError>;
+
+/// The requests of one attempt.
+struct Way<'a> {
+    gate: &'a mut Gate,
+    /// Whether a byte of any of them may have reached the host, whatever came of the last.
+    touched: &'a mut bool,
+}
+
+/// A further request of an attempt. When none was made, what came of the one before stands: it
+/// was sent, and must not be taken for one that never was.
+fn made(further: Result<Option<Posted>, SignError>) -> Option<Posted> {
+    further.unwrap_or_else(|error| {
+        tracing::warn!(%error, "a further request of an attempt could not be signed");
+        None
+    })
+}
+
 /// What an attempt needs. Clones share everything.
 #[derive(Clone)]
 pub(crate) struct Sender {
@@ -47,21 +66,30 @@ impl Sender {
         if let Err(error) = self.client.check(&url) {
             return Ok(Some(Attempted::failed(error)));
         }
-        let Some(first) = self.post(activity, &url, scheme, lane, &mut gate).await? else {
+        let mut touched = false;
+        let mut way = Way {
+            gate: &mut gate,
+            touched: &mut touched,
+        };
+        let Some(first) = self.post(activity, &url, scheme, lane, &mut way).await? else {
             return Ok(None);
         };
         let (mut result, mut accepted) = (first, scheme);
         if asks_for_another(&result) {
             let other = scheme.other();
-            let second = self.post(activity, &url, other, lane, &mut gate).await?;
+            let second = self.post(activity, &url, other, lane, &mut way).await;
             // The first answer says more than the refusal of the less usual scheme.
-            if let Some(Ok(answer)) = second
+            if let Some(Ok(answer)) = made(second)
                 && answer.status.is_success()
             {
                 (result, accepted) = (Ok(answer), other);
             }
         }
-        Ok(Some(self.finish(result, accepted, started.elapsed())))
+        let attempted = self.finish(result, accepted, started.elapsed());
+        Ok(Some(Attempted {
+            touched: attempted.touched || touched,
+            ..attempted
+        }))
     }
 
     fn finish(
@@ -95,14 +123,15 @@ impl Sender {
         url: &Url,
         scheme: Scheme,
         lane: Lane,
-        gate: &mut Gate,
-    ) -> Result<Option<Result<Answer, EgressError>>, SignError> {
+        way: &mut Way<'_>,
+    ) -> Result<Option<Posted>, SignError> {
         let started = Instant::now();
-        let result = self.post_once(activity, url, scheme, lane, gate).await?;
-        if matches!(result, Some(Err(EgressError::Broken))) && started.elapsed() < STALE_WITHIN {
-            return self.post_once(activity, url, scheme, lane, gate).await;
+        let first = self.post_once(activity, url, scheme, lane, way).await?;
+        if matches!(first, Some(Err(EgressError::Broken))) && started.elapsed() < STALE_WITHIN {
+            let second = self.post_once(activity, url, scheme, lane, way).await;
+            return Ok(made(second).or(first));
         }
-        Ok(result)
+        Ok(first)
     }
 
     async fn post_once(
@@ -111,14 +140,14 @@ impl Sender {
         url: &Url,
         scheme: Scheme,
         lane: Lane,
-        gate: &mut Gate,
-    ) -> Result<Option<Result<Answer, EgressError>>, SignError> {
+        way: &mut Way<'_>,
+    ) -> Result<Option<Posted>, SignError> {
         let digest = Some(activity.digest.clone());
         let signed = self
             .signer
             .sign(activity.account_id, lane, scheme, Method::POST, url, digest)
             .await;
-        gate.signed();
+        way.gate.signed();
         let mut headers = match signed {
             Ok(headers) => headers,
             Err(error @ SignError::Store(_)) => return Err(error),
@@ -132,7 +161,7 @@ impl Sender {
             HeaderValue::from_static(ACTIVITY_JSON),
         );
         // Signing took time, and a frozen process may wake anywhere: asked right before.
-        if !gate.is_open() {
+        if !way.gate.is_open() {
             return Ok(None);
         }
         let under_way = UnderWay::start(lane);
@@ -141,6 +170,9 @@ impl Sender {
             .post(url.clone(), headers, activity.body.clone())
             .await;
         drop(under_way);
+        *way.touched |= result
+            .as_ref()
+            .map_or_else(EgressError::may_have_arrived, |_| true);
         ATTEMPTS
             .with_label_values(&[class_of(&result), lane.as_str()])
             .inc();
