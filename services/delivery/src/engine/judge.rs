@@ -199,3 +199,6 @@ fn step(reason: &'static str, retry_after: Option<Duration>, about: &Circumstanc
         after: spread(*step, about.jitter).max(asked),
     }
 }
+
+#[cfg(test)]
+mod tests;
