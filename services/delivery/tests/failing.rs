@@ -5,65 +5,12 @@ mod common;
 
 use std::time::Duration;
 
+use common::hosts::FLAKY as INBOX;
 use common::{PATIENCE, Plan, Rig};
 use tidegate_loadtest::{Fault, HostBehaviour, Script};
 use tidegate_model::ManualClock;
-use tidegate_testkit::BreakableProxy;
 use time::OffsetDateTime;
 use tokio::time::Instant;
-
-const INBOX: &str = "http://a.flaky.test/inbox";
-const HOST: &str = "a.flaky.test";
-
-/// A host behind a proxy that can be cut.
-async fn flaky(rig: &mut Rig) -> BreakableProxy {
-    let proxy = BreakableProxy::start(rig.sim.address().to_string()).await;
-    rig.options
-        .egress
-        .host_map
-        .push(("flaky.test".to_owned(), proxy.address));
-    rig.sim.add_host(HOST, HostBehaviour::default());
-    rig.sim.add_actor(HOST, "bob", true);
-    proxy
-}
-
-/// A host on whose port nobody listens.
-async fn nobody(rig: &mut Rig) {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
-        .await
-        .expect("a port");
-    let address = listener.local_addr().expect("an address");
-    let map = ("flaky.test".to_owned(), address);
-    rig.options.egress.host_map.push(map);
-}
-
-async fn number(rig: &Rig, question: &'static str) -> i64 {
-    sqlx::query_scalar(question)
-        .fetch_one(rig.pool())
-        .await
-        .expect("a number")
-}
-
-async fn until(rig: &Rig, question: &'static str, wanted: i64) {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        let found = number(rig, question).await;
-        if found == wanted {
-            return;
-        }
-        if Instant::now() >= deadline {
-            let left: Vec<String> = sqlx::query_scalar(
-                "select to_jsonb(d)::text from deliveries d where state in ('queued', 'parked')
-                 union all select to_jsonb(h)::text from hosts h",
-            )
-            .fetch_all(rig.pool())
-            .await
-            .expect("rows");
-            panic!("{question}: {found}; {left:#?}");
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-}
 
 const FAILING: &str = "select count(*) from hosts where state = 'failing'";
 const WAITING: &str = "select count(*) from deliveries where state = 'parked' and reason = 'host'";
@@ -73,7 +20,7 @@ const DELIVERED: &str = "select count(*) from deliveries where state = 'delivere
 async fn a_failing_host_waits_as_a_whole_and_is_drained_in_order() {
     let mut rig = Rig::new().await;
     rig.options.probe_first = Duration::from_secs(1);
-    let proxy = flaky(&mut rig).await;
+    let proxy = rig.flaky().await;
     proxy.cut();
     rig.start();
     for n in 0..20 {
@@ -82,13 +29,16 @@ async fn a_failing_host_waits_as_a_whole_and_is_drained_in_order() {
             rig.send(&Plan::new(kind, &key, seq, &[INBOX])).await;
         }
     }
-    until(&rig, FAILING, 1).await;
-    until(&rig, WAITING, 60).await;
-    let attempts = number(&rig, "select sum(attempts)::bigint from deliveries").await;
+    rig.until_number(FAILING, 1).await;
+    rig.until_number(WAITING, 60).await;
+    let attempts = rig
+        .number("select sum(attempts)::bigint from deliveries")
+        .await;
     assert!(attempts <= 12, "{attempts} attempts at a dead host");
-    until(&rig, "select count(*) from queue_messages", 0).await;
+    rig.until_number("select count(*) from queue_messages", 0)
+        .await;
     proxy.heal();
-    until(&rig, DELIVERED, 60).await;
+    rig.until_number(DELIVERED, 60).await;
     let mut last = std::collections::HashMap::new();
     for entry in rig.sim.ledger().received(|entry| entry.effect) {
         let activity = entry.activity.as_ref().expect("an activity");
@@ -97,14 +47,15 @@ async fn a_failing_host_waits_as_a_whole_and_is_drained_in_order() {
         let before = last.insert(key.to_owned(), seq).unwrap_or(0);
         assert!(before < seq, "{key}: {seq} after {before}");
     }
-    until(&rig, "select count(*) from hosts where backlog", 0).await;
+    rig.until_number("select count(*) from hosts where backlog", 0)
+        .await;
 }
 
 #[tokio::test]
 async fn a_refused_connection_counts_at_once() {
     let mut rig = Rig::new().await;
     rig.options.probe_first = Duration::from_hours(1);
-    nobody(&mut rig).await;
+    rig.nobody().await;
     rig.start();
     let first = rig.send(&Plan::new("Create", "k1", 1, &[INBOX])).await;
     let row = rig.until(first, INBOX, "parked").await;
@@ -119,37 +70,26 @@ async fn a_refused_connection_counts_at_once() {
 async fn probes_take_turns_and_are_no_more_than_the_schedule_says() {
     let mut rig = Rig::new().await;
     rig.options.probe_first = Duration::from_millis(200);
-    nobody(&mut rig).await;
+    rig.nobody().await;
     rig.start();
     for n in 0..10 {
         rig.send(&Plan::new("Create", &format!("k{n}"), 1, &[INBOX]))
             .await;
     }
     tokio::time::sleep(Duration::from_secs(4)).await;
-    let attempts = number(&rig, "select sum(attempts)::bigint from deliveries").await;
+    let attempts = rig
+        .number("select sum(attempts)::bigint from deliveries")
+        .await;
     // 0.2 + 0.4 + 0.8 + 1.6 s, less a fifth, and what was under way when the first failed.
     assert!((3..=8).contains(&attempts), "{attempts}");
-    let most = number(&rig, "select max(attempts)::bigint from deliveries").await;
+    let most = rig
+        .number("select max(attempts)::bigint from deliveries")
+        .await;
     assert!(most < attempts, "never the same twice in a row");
-    let own = number(&rig, "select sum(own_failures)::bigint from deliveries").await;
+    let own = rig
+        .number("select sum(own_failures)::bigint from deliveries")
+        .await;
     assert_eq!(own, 0, "a failing host is no failure of the activity");
-}
-
-/// Brings the next probe forward, as an operator does.
-async fn probe_now(rig: &Rig) {
-    sqlx::query("update hosts set next_probe_at = now(), steered_at = now()")
-        .execute(rig.pool())
-        .await
-        .expect("steered");
-}
-
-/// An operator, or whoever else knows more than the engine.
-async fn steer(rig: &Rig, columns: &str) {
-    let statement = format!("update hosts set {columns}, steered_at = clock_timestamp()");
-    sqlx::query(sqlx::AssertSqlSafe(statement))
-        .execute(rig.pool())
-        .await
-        .expect("steered");
 }
 
 #[tokio::test]
@@ -169,9 +109,8 @@ async fn a_probe_that_is_not_sent_after_all_makes_place_for_the_next() {
     let first = rig.send(&Plan::new("Create", "k1", 1, &[inbox])).await;
     rig.until(first, inbox, "parked").await;
     let held = "select count(*) from hosts where held_until > now() + interval '50 minutes'";
-    until(&rig, held, 1).await;
-    steer(
-        &rig,
+    rig.until_number(held, 1).await;
+    rig.steer(
         "state = 'failing', failing_since = now(), probe_interval = 60, backlog = true,
          next_probe_at = now() + interval '1 second'",
     )
@@ -181,11 +120,11 @@ async fn a_probe_that_is_not_sent_after_all_makes_place_for_the_next() {
     rig.until(second, inbox, "parked").await;
     // The probe is found, and waits for the end of that hour; then the host is paused.
     tokio::time::sleep(Duration::from_secs(2)).await;
-    steer(&rig, "paused_at = now()").await;
+    rig.steer("paused_at = now()").await;
     tokio::time::sleep(Duration::from_millis(500)).await;
     assert_eq!(rig.row(second, inbox).await.attempts, 0);
     // Whoever asks for a probe knows better than the host's last answer.
-    steer(&rig, "paused_at = null, next_probe_at = now()").await;
+    rig.steer("paused_at = null, next_probe_at = now()").await;
     rig.until(second, inbox, "delivered").await;
 }
 
@@ -193,7 +132,7 @@ async fn a_probe_that_is_not_sent_after_all_makes_place_for_the_next() {
 async fn a_probe_is_found_behind_candidates_that_all_fall_away() {
     let mut rig = Rig::new().await;
     rig.options.probe_first = Duration::from_hours(1);
-    let proxy = flaky(&mut rig).await;
+    let proxy = rig.flaky().await;
     proxy.cut();
     rig.start();
     let mut posts = Vec::new();
@@ -206,8 +145,8 @@ async fn a_probe_is_found_behind_candidates_that_all_fall_away() {
         };
         posts.push((rig.send(&plan).await, status));
     }
-    until(&rig, FAILING, 1).await;
-    until(&rig, WAITING, 8).await;
+    rig.until_number(FAILING, 1).await;
+    rig.until_number(WAITING, 8).await;
     // More than a look for a probe takes.
     let deleted: Vec<i64> = posts[..7].iter().map(|(_, status)| *status).collect();
     sqlx::query("update statuses set deleted_at = now() where id = any($1)")
@@ -216,67 +155,14 @@ async fn a_probe_is_found_behind_candidates_that_all_fall_away() {
         .await
         .expect("deleted");
     proxy.heal();
-    probe_now(&rig).await;
+    rig.steer("next_probe_at = now()").await;
     let (last, _) = posts[7];
     rig.until(last, INBOX, "delivered").await;
     for (id, _) in &posts[..7] {
         let row = rig.until(*id, INBOX, "cancelled").await;
         assert_eq!(row.reason.as_deref(), Some("deleted"));
     }
-    until(&rig, FAILING, 0).await;
-}
-
-#[tokio::test]
-async fn a_pair_that_was_never_sent_is_cancelled_whole() {
-    let mut rig = Rig::new().await;
-    rig.options.probe_first = Duration::from_hours(1);
-    nobody(&mut rig).await;
-    rig.start();
-    let other = rig.send(&Plan::new("Create", "other", 1, &[INBOX])).await;
-    rig.until(other, INBOX, "parked").await;
-    let create = rig
-        .send(&Plan::new("Create", "status:1", 1, &[INBOX]))
-        .await;
-    let delete = rig
-        .send(&Plan::new("Delete", "status:1", 2, &[INBOX]))
-        .await;
-    rig.until(create, INBOX, "parked").await;
-    rig.until(delete, INBOX, "parked").await;
-    probe_now(&rig).await;
-    let row = rig.until(delete, INBOX, "cancelled").await;
-    assert_eq!(row.reason.as_deref(), Some("pair"));
-    let row = rig.until(create, INBOX, "cancelled").await;
-    assert_eq!(row.reason.as_deref(), Some("withdrawn"));
-    assert_eq!(rig.row(other, INBOX).await.state, "parked");
-}
-
-#[tokio::test]
-async fn of_a_pair_that_may_have_arrived_the_second_is_sent() {
-    let mut rig = Rig::new().await;
-    let proxy = flaky(&mut rig).await;
-    // The host takes the request, and nobody learns of it.
-    proxy.cut();
-    rig.start();
-    let create = rig
-        .send(&Plan::new("Create", "status:1", 1, &[INBOX]))
-        .await;
-    rig.until(create, INBOX, "parked").await;
-    for n in 0..6 {
-        rig.send(&Plan::new("Create", &format!("k{n}"), 1, &[INBOX]))
-            .await;
-    }
-    until(&rig, FAILING, 1).await;
-    let touched = number(&rig, "select count(*) from deliveries where touched").await;
-    assert!(touched > 0, "the connection was open");
-    let delete = rig
-        .send(&Plan::new("Delete", "status:1", 2, &[INBOX]))
-        .await;
-    rig.until(delete, INBOX, "parked").await;
-    proxy.heal();
-    rig.until(delete, INBOX, "delivered").await;
-    let row = rig.row(create, INBOX).await;
-    let is_sent_or_withdrawn = row.state == "delivered" || row.state == "cancelled";
-    assert!(is_sent_or_withdrawn, "{row:?}");
+    rig.until_number(FAILING, 0).await;
 }
 
 #[tokio::test]
@@ -286,7 +172,7 @@ async fn a_host_that_fails_on_seven_days_is_unavailable_until_it_answers_a_get()
     rig.deps.clock = hands.clock();
     rig.options.retry_ladder = vec![Duration::from_secs(10); 50];
     rig.options.probe_first = Duration::from_mins(1);
-    let proxy = flaky(&mut rig).await;
+    let proxy = rig.flaky().await;
     proxy.cut();
     rig.start();
     for n in 0..8 {
@@ -294,7 +180,7 @@ async fn a_host_that_fails_on_seven_days_is_unavailable_until_it_answers_a_get()
             .await;
     }
     let deadline = Instant::now() + PATIENCE;
-    while number(&rig, FAILING).await == 0 {
+    while rig.number(FAILING).await == 0 {
         assert!(Instant::now() < deadline, "the host is not failing");
         hands.advance(time::Duration::seconds(5));
         tokio::time::sleep(Duration::from_millis(50)).await;
@@ -303,23 +189,21 @@ async fn a_host_that_fails_on_seven_days_is_unavailable_until_it_answers_a_get()
         hands.advance(time::Duration::hours(25));
         let days = format!("{day} days");
         let deadline = Instant::now() + PATIENCE;
-        while number(
-            &rig,
-            "select max(cardinality(failed_days))::bigint from hosts",
-        )
-        .await
+        while rig
+            .number("select max(cardinality(failed_days))::bigint from hosts")
+            .await
             < day
         {
             assert!(Instant::now() < deadline, "{days} do not count");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
-    assert_eq!(number(&rig, FAILING).await, 1, "six days are not seven");
+    assert_eq!(rig.number(FAILING).await, 1, "six days are not seven");
     hands.advance(time::Duration::hours(25));
     let unavailable = "select count(*) from hosts where state = 'unavailable'";
-    until(&rig, unavailable, 1).await;
+    rig.until_number(unavailable, 1).await;
     let dead = "select count(*) from deliveries where state = 'dead' and reason = 'unavailable'";
-    until(&rig, dead, 8).await;
+    rig.until_number(dead, 8).await;
     // Nobody waits for a post; somebody waits for a follow.
     let post = rig.send(&Plan::new("Create", "new", 1, &[INBOX])).await;
     let row = rig.until(post, INBOX, "dead").await;
@@ -334,14 +218,15 @@ async fn a_host_that_fails_on_seven_days_is_unavailable_until_it_answers_a_get()
     assert!(row.attempts >= 1, "{row:?}");
     proxy.heal();
     hands.advance(time::Duration::hours(25));
-    until(&rig, "select count(*) from hosts where state = 'ok'", 1).await;
+    rig.until_number("select count(*) from hosts where state = 'ok'", 1)
+        .await;
 }
 
 #[tokio::test]
 async fn when_most_hosts_fail_together_none_is_held_responsible() {
     let mut rig = Rig::new().await;
     rig.options.probe_first = Duration::from_millis(300);
-    let proxy = flaky(&mut rig).await;
+    let proxy = rig.flaky().await;
     let hosts: Vec<String> = (0..6).map(|n| format!("h{n}.flaky.test")).collect();
     let mut inboxes = Vec::new();
     for host in &hosts {
@@ -352,23 +237,23 @@ async fn when_most_hosts_fail_together_none_is_held_responsible() {
     let inboxes: Vec<&str> = inboxes.iter().map(String::as_str).collect();
     rig.start();
     rig.send(&Plan::new("Create", "before", 1, &inboxes)).await;
-    until(&rig, DELIVERED, 6).await;
+    rig.until_number(DELIVERED, 6).await;
     proxy.cut();
     for n in 0..8 {
         rig.send(&Plan::new("Create", &format!("k{n}"), 1, &inboxes))
             .await;
     }
-    until(&rig, FAILING, 6).await;
+    rig.until_number(FAILING, 6).await;
     tokio::time::sleep(Duration::from_secs(3)).await;
     let days = "select coalesce(max(cardinality(failed_days)), 0)::bigint from hosts";
-    assert_eq!(number(&rig, days).await, 0, "no day counts");
+    assert_eq!(rig.number(days).await, 0, "no day counts");
     let longest: f64 = sqlx::query_scalar("select max(probe_interval) from hosts")
         .fetch_one(rig.pool())
         .await
         .expect("an interval");
     assert!(longest <= 0.3, "{longest} s between probes");
     proxy.heal();
-    until(&rig, DELIVERED, 6 + 6 * 8).await;
+    rig.until_number(DELIVERED, 6 + 6 * 8).await;
 }
 
 #[tokio::test]
@@ -398,7 +283,7 @@ async fn when_several_hosts_refuse_our_signature_nothing_becomes_dead() {
 #[tokio::test]
 async fn a_paused_host_gets_nothing_until_it_is_resumed() {
     let mut rig = Rig::new().await;
-    let _proxy = flaky(&mut rig).await;
+    let _proxy = rig.flaky().await;
     rig.start();
     sqlx::query(
         "insert into hosts (host, paused_at, steered_at) values ('a.flaky.test', now(), now())",
@@ -434,7 +319,7 @@ async fn a_pace_learnt_from_429_is_kept() {
     let first = rig.send(&Plan::new("Create", "k", 1, &[inbox])).await;
     rig.until(first, inbox, "delivered").await;
     let rate = "select count(*) from hosts where rate > 0 and rate_until > now()";
-    until(&rig, rate, 1).await;
+    rig.until_number(rate, 1).await;
     let row = rig.row(first, inbox).await;
     assert_eq!(row.attempts, 2, "{row:?}");
 }
@@ -476,7 +361,7 @@ async fn a_follow_that_dies_is_withdrawn_and_the_user_is_told() {
         .send(&Plan::new("Follow", "relation:1:2", 1, &[inbox]))
         .await;
     rig.until(id, inbox, "dead").await;
-    assert_eq!(number(&rig, "select count(*) from follows").await, 0);
+    assert_eq!(rig.number("select count(*) from follows").await, 0);
     let mail: String = sqlx::query_scalar("select payload::text from outbox")
         .fetch_one(rig.pool())
         .await

@@ -7,13 +7,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use common::raw::{TAKEN, read_request};
+use common::raw::RawHost;
 use common::{Plan, Rig};
 use tidegate_delivery::{
     DeliveryOptions, EgressError, EgressOptions, HttpClient, Lookup, ensure_instance_actor,
 };
 use tidegate_loadtest::{Fault, HostBehaviour, Script};
-use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
 use url::Url;
 
@@ -159,25 +158,6 @@ async fn a_rebinding_name_never_reaches_a_private_address() {
     assert_eq!(blocked, 3);
 }
 
-/// Answers every request and counts the connections.
-fn answering(listener: TcpListener) -> Arc<AtomicUsize> {
-    let seen = Arc::new(AtomicUsize::new(0));
-    let counter = Arc::clone(&seen);
-    tokio::spawn(async move {
-        while let Ok((mut stream, _)) = listener.accept().await {
-            counter.fetch_add(1, Ordering::SeqCst);
-            tokio::spawn(async move {
-                while read_request(&mut stream).await {
-                    if stream.write_all(TAKEN).await.is_err() {
-                        return;
-                    }
-                }
-            });
-        }
-    });
-    seen
-}
-
 /// Two listeners on one port of two addresses.
 async fn two_on_one_port(first: &str, second: &str) -> (u16, TcpListener, TcpListener) {
     loop {
@@ -195,7 +175,8 @@ async fn of_a_mixed_answer_only_the_allowed_address_is_called() {
     const ALLOWED: &str = "127.0.99.1";
     const PRIVATE: &str = "127.0.0.1";
     let (port, allowed, private) = two_on_one_port(ALLOWED, PRIVATE).await;
-    let (allowed, private) = (answering(allowed), answering(private));
+    let [allowed, private] =
+        [allowed, private].map(|listener| RawHost::healthy_on(listener).connections);
     let lookup = Lookup::new(|name| {
         let mut found: Vec<IpAddr> = [ALLOWED, PRIVATE]
             .map(|text| text.parse().expect("an address"))

@@ -4,15 +4,14 @@ mod common;
 
 use std::time::Duration;
 
-use common::{PATIENCE, Plan, Rig};
+use common::hosts::FLAKY;
+use common::{Plan, Rig};
 use futures::TryStreamExt;
 use tidegate_delivery::{By, Cursor, Filter, Move, MoveKind, OperatorError, Why, verify};
 use tidegate_loadtest::{Fault, HostBehaviour, Script};
-use tokio::time::Instant;
 
 const INBOX: &str = "http://a.sim.test/inbox";
 const OTHER: &str = "http://b.sim.test/inbox";
-const FLAKY: &str = "http://a.flaky.test/inbox";
 
 fn host(rig: &Rig, name: &str, habits: HostBehaviour) {
     rig.sim.add_host(name, habits);
@@ -48,28 +47,6 @@ async fn put(rig: &Rig, activity_id: i64, state: &str, reason: Option<&str>) {
     .execute(rig.pool())
     .await
     .expect("put");
-}
-
-async fn run(rig: &Rig, statement: &'static str) {
-    let done = sqlx::query(statement).execute(rig.pool()).await;
-    done.expect("runs");
-}
-
-async fn number(rig: &Rig, question: &'static str) -> i64 {
-    let asked = sqlx::query_scalar(question).fetch_one(rig.pool()).await;
-    asked.expect("a number")
-}
-
-async fn until(rig: &Rig, question: &'static str, wanted: i64) {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        let found = number(rig, question).await;
-        if found == wanted {
-            return;
-        }
-        assert!(Instant::now() < deadline, "{question}: {found}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
 }
 
 /// The ids of the activities that a filter finds.
@@ -251,8 +228,7 @@ async fn dead_rows_are_replayed_in_order_and_only_dead_ones() {
     };
     assert!(rig.shift(MoveKind::Replay, wrong).await.is_err());
     rig.start();
-    until(
-        &rig,
+    rig.until_number(
         "select count(*) from deliveries where state = 'delivered'",
         60,
     )
@@ -328,7 +304,7 @@ async fn a_purge_cancels_and_the_books_still_agree() {
         }
     }
     assert_eq!(
-        number(&rig, "select count(*) from follows").await,
+        rig.number("select count(*) from follows").await,
         0,
         "nobody may wait for it"
     );
@@ -424,17 +400,15 @@ async fn every_delivery_is_meant_only_when_that_is_said_and_acts_are_bounded() {
     let operators = rig.operators();
     let refused: Result<Vec<_>, _> = operators.moving(order.clone()).try_collect().await;
     assert!(matches!(refused, Err(OperatorError::Invalid(_))));
-    assert_eq!(number(&rig, "select count(*) from operator_acts").await, 0);
+    assert_eq!(rig.number("select count(*) from operator_acts").await, 0);
     assert_eq!(
-        number(&rig, "select count(*) from deliveries where state = 'dead'").await,
+        rig.number("select count(*) from deliveries where state = 'dead'")
+            .await,
         3
     );
     operators.pause("crowd.test", &why()).await.expect("paused");
-    run(
-        &rig,
-        "select setval(pg_get_serial_sequence('operator_acts', 'id'), 10001)",
-    )
-    .await;
+    rig.run("select setval(pg_get_serial_sequence('operator_acts', 'id'), 10001)")
+        .await;
     let all = Move { all: true, ..order };
     let steps: Vec<_> = operators.moving(all).try_collect().await.expect("purged");
     assert_eq!(steps.last().expect("one").moved, 3);
@@ -461,8 +435,7 @@ async fn a_post_is_shown_with_what_it_lacks_and_without_what_others_decided() {
     put(&rig, update, "parked", Some("host")).await;
     let delete = plan("Delete", 3, &[OTHER]).await;
     put(&rig, delete, "cancelled", Some("blocked")).await;
-    run(
-        &rig,
+    rig.run(
         "insert into hosts (host, state, next_probe_at)
          values ('a.sim.test', 'failing', '2030-01-01')",
     )

@@ -12,32 +12,11 @@ const ASKERS: &str = "http://b.sim.test/inbox";
 /// An account on a host, and its number.
 async fn person(rig: &Rig, host: &str) -> i64 {
     rig.sim.add_host(host, HostBehaviour::default());
-    sqlx::query_scalar(
-        "insert into accounts (username, domain, uri, url, inbox_url, shared_inbox_url, key_id,
-                               public_key_pem)
-         values ('bob', $1, 'http://' || $1 || '/users/bob', '',
-                 'http://' || $1 || '/users/bob/inbox', 'http://' || $1 || '/inbox', 'k' || $1, '')
-         returning id",
-    )
-    .bind(host)
-    .fetch_one(rig.pool())
-    .await
-    .expect("an account")
+    rig.person("bob", host, true).await
 }
 
 async fn follows(rig: &Rig, who: i64, url: &str, state: &str) {
-    let (inbox, _) = rig.inbox(url).await;
-    sqlx::query(
-        "insert into follows (account_id, target_id, uri, state, inbox_id)
-         values ($1, $2, 'f' || $1, $3, $4)",
-    )
-    .bind(who)
-    .bind(rig.author)
-    .bind(state)
-    .bind(inbox)
-    .execute(rig.pool())
-    .await
-    .expect("a follow");
+    rig.follow(who, rig.author, url, state).await;
 }
 
 /// Sends a post of this visibility to both inboxes, whoever is addressed.
@@ -46,17 +25,10 @@ async fn send(rig: &Rig, visibility: &str, followers: bool, to: &[i64]) -> i64 {
     let plan = Plan {
         status_id: Some(status),
         to_accounts: to.to_vec(),
+        to_followers_of: followers.then_some(rig.author),
         ..Plan::new("Create", "status:1", 1, &[FRIENDS, ASKERS])
     };
-    let id = rig.plan(&plan).await;
-    sqlx::query("update activities set to_followers_of = $2 where id = $1")
-        .bind(id)
-        .bind(followers.then_some(rig.author))
-        .execute(rig.pool())
-        .await
-        .expect("an audience");
-    rig.publish(id).await;
-    id
+    rig.send(&plan).await
 }
 
 async fn only_friends_got_it(rig: &Rig, id: i64) {

@@ -4,27 +4,16 @@ mod common;
 
 use std::time::Duration;
 
-use common::{PATIENCE, Plan, Rig};
+use common::hosts::FLAKY;
+use common::{Plan, Rig};
 use tidegate_delivery::{By, Cursor, Filter, HostFilter, MoveKind, OperatorError, Why};
 use tidegate_loadtest::HostBehaviour;
-use tidegate_testkit::BreakableProxy;
-use tokio::time::Instant;
 
 const INBOX: &str = "http://a.sim.test/inbox";
-const FLAKY: &str = "http://a.flaky.test/inbox";
 
 fn host(rig: &Rig, name: &str, habits: HostBehaviour) {
     rig.sim.add_host(name, habits);
     rig.sim.add_actor(name, "bob", true);
-}
-
-/// A host behind a proxy that can be cut.
-async fn flaky(rig: &mut Rig) -> BreakableProxy {
-    let proxy = BreakableProxy::start(rig.sim.address().to_string()).await;
-    let map = ("flaky.test".to_owned(), proxy.address);
-    rig.options.egress.host_map.push(map);
-    host(rig, "a.flaky.test", HostBehaviour::default());
-    proxy
 }
 
 fn why() -> Why {
@@ -35,28 +24,6 @@ fn at(host: &str) -> Filter {
     Filter {
         host: Some(host.to_owned()),
         ..Filter::default()
-    }
-}
-
-async fn run(rig: &Rig, statement: &'static str) {
-    let done = sqlx::query(statement).execute(rig.pool()).await;
-    done.expect("runs");
-}
-
-async fn number(rig: &Rig, question: &'static str) -> i64 {
-    let asked = sqlx::query_scalar(question).fetch_one(rig.pool()).await;
-    asked.expect("a number")
-}
-
-async fn until(rig: &Rig, question: &'static str, wanted: i64) {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        let found = number(rig, question).await;
-        if found == wanted {
-            return;
-        }
-        assert!(Instant::now() < deadline, "{question}: {found}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 
@@ -72,11 +39,9 @@ async fn a_paused_host_is_sent_nothing_and_a_resumed_one_everything_in_order() {
     assert_eq!(steered.host.paused_reason, "because");
     // The pause is felt within seconds: by then something waits.
     let mut n = 0;
-    while number(
-        &rig,
-        "select count(*) from deliveries where reason = 'paused'",
-    )
-    .await
+    while rig
+        .number("select count(*) from deliveries where reason = 'paused'")
+        .await
         == 0
     {
         let key = format!("before{n}");
@@ -110,8 +75,7 @@ async fn a_paused_host_is_sent_nothing_and_a_resumed_one_everything_in_order() {
         .resume("a.sim.test", &why())
         .await
         .expect("resumed");
-    until(
-        &rig,
+    rig.until_number(
         "select count(*) from deliveries where state <> 'delivered'",
         0,
     )
@@ -127,32 +91,24 @@ async fn a_paused_host_is_sent_nothing_and_a_resumed_one_everything_in_order() {
     let acts = "select count(*) from operator_acts
                 where account_id = 7 and target = 'a.sim.test' and reason = 'because'
                   and act in ('pause', 'resume')";
-    assert_eq!(number(&rig, acts).await, 2);
+    assert_eq!(rig.number(acts).await, 2);
 }
 
 #[tokio::test]
 async fn a_failing_host_is_tried_when_an_operator_says_so() {
     let mut rig = Rig::new().await;
     rig.options.probe_first = Duration::from_hours(1);
-    let proxy = flaky(&mut rig).await;
+    let proxy = rig.flaky().await;
     proxy.cut();
     rig.start();
     for n in 0..8 {
         let key = format!("k{n}");
         rig.send(&Plan::new("Create", &key, 1, &[FLAKY])).await;
     }
-    until(
-        &rig,
-        "select count(*) from hosts where state = 'failing'",
-        1,
-    )
-    .await;
-    until(
-        &rig,
-        "select count(*) from deliveries where reason = 'host'",
-        8,
-    )
-    .await;
+    rig.until_number("select count(*) from hosts where state = 'failing'", 1)
+        .await;
+    rig.until_number("select count(*) from deliveries where reason = 'host'", 8)
+        .await;
     proxy.heal();
     let operators = rig.operators();
     let failing = HostFilter {
@@ -167,19 +123,19 @@ async fn a_failing_host_is_tried_when_an_operator_says_so() {
         .probe("a.flaky.test", &why())
         .await
         .expect("tried");
-    until(
-        &rig,
+    rig.until_number(
         "select count(*) from deliveries where state = 'delivered'",
         8,
     )
     .await;
 
     // Now it is well, and there is nothing to try.
-    until(&rig, "select count(*) from hosts where state = 'ok'", 1).await;
+    rig.until_number("select count(*) from hosts where state = 'ok'", 1)
+        .await;
     let again = operators.probe("a.flaky.test", &why()).await.expect("told");
     assert!(again.note.contains("nothing to probe"), "{}", again.note);
     let probes = "select count(*) from operator_acts where act = 'probe'";
-    assert_eq!(number(&rig, probes).await, 1);
+    assert_eq!(rig.number(probes).await, 1);
     operators
         .pause("a.flaky.test", &why())
         .await
@@ -193,15 +149,11 @@ async fn a_failing_host_is_tried_when_an_operator_says_so() {
 #[tokio::test]
 async fn what_is_replayed_for_an_unavailable_host_waits_until_it_answers() {
     let mut rig = Rig::new().await;
-    let _proxy = flaky(&mut rig).await;
+    let _proxy = rig.flaky().await;
     let id = rig.plan(&Plan::new("Create", "k", 1, &[FLAKY])).await;
-    run(
-        &rig,
-        "update deliveries set state = 'dead', reason = 'unavailable'",
-    )
-    .await;
-    run(
-        &rig,
+    rig.run("update deliveries set state = 'dead', reason = 'unavailable'")
+        .await;
+    rig.run(
         "insert into hosts (host, shard, state, unavailable_since, next_probe_at)
          select host, shard, 'unavailable', now(), now() + interval '1 day' from deliveries",
     )

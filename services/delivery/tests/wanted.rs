@@ -27,27 +27,8 @@ async fn run(rig: &Rig, statement: &'static str, id: i64) {
 async fn follower(rig: &Rig, name: &str) -> i64 {
     let (inbox, _) = rig.inbox(INBOX).await;
     run(rig, "update inboxes set shared = true where id = $1", inbox).await;
-    let id: i64 = sqlx::query_scalar(
-        "insert into accounts (username, domain, uri, url, inbox_url, shared_inbox_url, key_id,
-                               public_key_pem)
-         values ($1, 'a.sim.test', 'http://a.sim.test/users/' || $1, '',
-                 'http://a.sim.test/users/' || $1 || '/inbox', $2, 'k' || $1, '') returning id",
-    )
-    .bind(name)
-    .bind(INBOX)
-    .fetch_one(rig.pool())
-    .await
-    .expect("an account");
-    sqlx::query(
-        "insert into follows (account_id, target_id, uri, state, inbox_id)
-         values ($1, $2, 'f' || $1, 'accepted', $3)",
-    )
-    .bind(id)
-    .bind(rig.author)
-    .bind(inbox)
-    .execute(rig.pool())
-    .await
-    .expect("a follow");
+    let id = rig.person(name, "a.sim.test", true).await;
+    rig.follow(id, rig.author, INBOX, "accepted").await;
     id
 }
 
@@ -56,19 +37,11 @@ async fn follower(rig: &Rig, name: &str) -> i64 {
 async fn about(rig: &Rig, kind: &str, seq: i64, status: i64) -> i64 {
     let plan = Plan {
         status_id: Some(status),
+        to_followers_of: Some(rig.author),
+        to_earlier_recipients: kind != "Create",
         ..Plan::new(kind, "status:1", seq, &[INBOX])
     };
-    let id = rig.plan(&plan).await;
-    sqlx::query(
-        "update activities set to_followers_of = $2, to_earlier_recipients = $3 where id = $1",
-    )
-    .bind(id)
-    .bind(rig.author)
-    .bind(kind != "Create")
-    .execute(rig.pool())
-    .await
-    .expect("an audience");
-    id
+    rig.plan(&plan).await
 }
 
 #[tokio::test]
@@ -145,12 +118,7 @@ async fn an_edit_reaches_followers_until_the_last_one_is_blocked() {
     rig.publish(update).await;
     rig.until(update, INBOX, "delivered").await;
     // A block beside a follow that is still there.
-    sqlx::query("insert into blocks (account_id, target_id, uri) values ($1, $2, 'b')")
-        .bind(rig.author)
-        .bind(bob)
-        .execute(rig.pool())
-        .await
-        .expect("a block");
+    rig.block(rig.author, bob).await;
     let update = about(&rig, "Update", 3, status).await;
     rig.publish(update).await;
     let row = rig.until(update, INBOX, "cancelled").await;

@@ -6,6 +6,8 @@
     reason = "each test binary uses its own part of this module"
 )]
 
+pub mod hosts;
+pub mod people;
 pub mod raw;
 pub mod tls;
 
@@ -45,8 +47,8 @@ pub struct Rig {
     pub options: DeliveryOptions,
     pub author: i64,
     db: TestDatabase,
-    /// Deleted with the rig.
-    vhost: Option<TestVhost>,
+    /// The broker that carries messages, unless the table does. Its place is deleted with the rig.
+    broker: Option<(RabbitQueue, TestVhost)>,
     running: Option<(Stop, JoinHandle<anyhow::Result<()>>)>,
 }
 
@@ -68,6 +70,11 @@ pub struct Plan<'a> {
     pub status_id: Option<i64>,
     pub inboxes: Vec<String>,
     pub to_accounts: Vec<i64>,
+    /// Whose followers it is for.
+    pub to_followers_of: Option<i64>,
+    pub to_earlier_recipients: bool,
+    /// The rig's own author, unless it is another.
+    pub author: Option<i64>,
 }
 
 impl<'a> Plan<'a> {
@@ -80,6 +87,9 @@ impl<'a> Plan<'a> {
             status_id: None,
             inboxes: inboxes.iter().map(|url| (*url).to_owned()).collect(),
             to_accounts: Vec::new(),
+            to_followers_of: None,
+            to_earlier_recipients: false,
+            author: None,
         }
     }
 }
@@ -126,7 +136,7 @@ impl Rig {
             options,
             author,
             db,
-            vhost: None,
+            broker: None,
             running: None,
         }
     }
@@ -141,10 +151,29 @@ impl Rig {
             prefix: vhost.prefix.clone(),
         };
         let queue = RabbitQueue::new(&options, rig.pool().clone()).expect("a URL of RabbitMQ");
-        rig.deps.queue = Arc::new(queue);
-        rig.deps.queues = Queues::new(vhost.prefix.clone(), 2);
-        rig.vhost = Some(vhost);
+        rig.deps.queue = Arc::new(queue.clone());
+        rig.broker = Some((queue, vhost));
+        rig.shards(2).await;
         rig
+    }
+
+    /// Another number of shards, with queues that messages may come to before the role starts.
+    pub async fn shards(&mut self, count: u32) {
+        let prefix = self
+            .broker
+            .as_ref()
+            .map_or("t", |(_, vhost)| vhost.prefix.as_str());
+        self.deps.queues = Queues::new(prefix, count);
+        let queues = self.deps.queues.for_delivery();
+        let declared = self.deps.queue.declare(&queues).await;
+        declared.expect("queues");
+    }
+
+    /// Brings what died on a broker to where the table has it.
+    pub async fn bring_dead_messages(&self) {
+        if let Some((queue, _)) = &self.broker {
+            queue.drain_dead(self.pool()).await.expect("dead messages");
+        }
     }
 
     /// The same with the role running.
@@ -197,12 +226,14 @@ impl Rig {
         let body = body.to_string().into_bytes();
         let id: i64 = sqlx::query_scalar(
             "insert into activities (uri, kind, account_id, order_key, seq, lane, body, digest,
-                                     status_id, to_accounts, planned_at, planned_count)
-             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, now(), $11) returning id",
+                                     status_id, to_accounts, planned_count, to_followers_of,
+                                     to_earlier_recipients, planned_at)
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, now())
+             returning id",
         )
         .bind(&uri)
         .bind(plan.kind)
-        .bind(self.author)
+        .bind(plan.author.unwrap_or(self.author))
         .bind(plan.order_key)
         .bind(plan.seq)
         .bind(plan.lane.as_str())
@@ -211,6 +242,8 @@ impl Rig {
         .bind(plan.status_id)
         .bind(&plan.to_accounts)
         .bind(plan.inboxes.len() as i64)
+        .bind(plan.to_followers_of)
+        .bind(plan.to_earlier_recipients)
         .fetch_one(self.pool())
         .await
         .expect("an activity");
@@ -235,19 +268,20 @@ impl Rig {
         id
     }
 
-    /// The number of an inbox, and its host; odd URLs are written as they are.
+    /// The number of an inbox, and whose state its deliveries have; odd URLs are written as they
+    /// are.
     pub async fn inbox(&self, url: &str) -> (i64, String) {
         let host = tidegate_model::host_of(url).unwrap_or_else(|_| "odd.test".to_owned());
-        let id = sqlx::query_scalar(
+        sqlx::query_as(
             "insert into inboxes (url, host, shared) values ($1, $2, false)
-             on conflict (url) do update set shared = inboxes.shared returning id",
+             on conflict (url) do update set shared = inboxes.shared
+             returning id, coalesce(state_host, host)",
         )
         .bind(url)
         .bind(&host)
         .fetch_one(self.pool())
         .await
-        .expect("an inbox");
-        (id, host)
+        .expect("an inbox")
     }
 
     /// Publishes the messages of a planned activity.
@@ -342,12 +376,11 @@ impl Rig {
 
     /// Waits until the queue holds nothing.
     pub async fn until_queue_is_empty(&self) {
+        let queues = self.deps.queues.for_delivery();
         let deadline = tokio::time::Instant::now() + PATIENCE;
         loop {
-            let left: i64 = sqlx::query_scalar("select count(*) from queue_messages")
-                .fetch_one(self.pool())
-                .await
-                .expect("a count");
+            let stats = self.deps.queue.stats(&queues).await.expect("stats");
+            let left: u64 = stats.iter().map(|queue| queue.ready + queue.unacked).sum();
             if left == 0 {
                 return;
             }
@@ -359,17 +392,26 @@ impl Rig {
         }
     }
 
-    /// A public local post of the author.
+    /// Stops once every message has had its end. A broker does not count what is in the hands of
+    /// consumers: it is there again when they are gone.
+    pub async fn stop_when_all_is_done(&mut self) {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            self.until_queue_is_empty().await;
+            self.stop().await;
+            let queues = self.deps.queues.for_delivery();
+            let stats = self.deps.queue.stats(&queues).await.expect("stats");
+            if stats.iter().all(|queue| queue.ready + queue.unacked == 0) {
+                return;
+            }
+            assert!(tokio::time::Instant::now() < deadline, "{stats:?}");
+            self.start();
+        }
+    }
+
+    /// A local post of the author.
     pub async fn post(&self, visibility: &str) -> i64 {
-        sqlx::query_scalar(
-            "insert into statuses (uri, account_id, local, visibility)
-             values ('http://us.test/s/' || gen_random_uuid(), $1, true, $2) returning id",
-        )
-        .bind(self.author)
-        .bind(visibility)
-        .fetch_one(self.pool())
-        .await
-        .expect("a status")
+        self.post_of(self.author, visibility).await
     }
 }
 

@@ -28,7 +28,13 @@ pub struct RawHost {
 
 impl RawHost {
     pub async fn start(play: Play) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        Self::on(
+            TcpListener::bind("127.0.0.1:0").await.expect("a port"),
+            play,
+        )
+    }
+
+    fn on(listener: TcpListener, play: Play) -> Self {
         let address = listener.local_addr().expect("an address");
         let connections = Arc::new(AtomicUsize::new(0));
         let counter = Arc::clone(&connections);
@@ -60,7 +66,12 @@ impl RawHost {
 
     /// A host that takes everything.
     pub async fn healthy() -> Self {
-        Self::start(Arc::new(|mut stream, _| {
+        Self::healthy_on(TcpListener::bind("127.0.0.1:0").await.expect("a port"))
+    }
+
+    /// The same at an address of the test's own.
+    pub fn healthy_on(listener: TcpListener) -> Self {
+        let play: Play = Arc::new(|mut stream, _| {
             Box::pin(async move {
                 while read_request(&mut stream).await {
                     if stream.write_all(TAKEN).await.is_err() {
@@ -68,8 +79,8 @@ impl RawHost {
                     }
                 }
             })
-        }))
-        .await
+        });
+        Self::on(listener, play)
     }
 
     /// A host that answers every request over TLS with 202 and counts the requests.

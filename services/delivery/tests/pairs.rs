@@ -1,0 +1,147 @@
+//! Pairs that undo each other while they wait for a host: cancelled whole when the host cannot
+//! know of the first, else the second is sent (design section 6, "Cancelling pairs").
+
+mod common;
+
+use std::time::Duration;
+
+use common::hosts::FLAKY as INBOX;
+use common::{Plan, Rig};
+
+const FAILING: &str = "select count(*) from hosts where state = 'failing'";
+
+/// Plans and publishes an Undo that names this activity.
+async fn undo(rig: &Rig, order_key: &str, seq: i64, undone: i64) -> i64 {
+    let id = rig.plan(&Plan::new("Undo", order_key, seq, &[INBOX])).await;
+    sqlx::query(
+        "update activities u set body = convert_to(
+             json_build_object('type', 'Undo', 'object', json_build_object('id', f.uri))::text,
+             'UTF8')
+         from activities f where u.id = $1 and f.id = $2",
+    )
+    .bind(id)
+    .bind(undone)
+    .execute(rig.pool())
+    .await
+    .expect("a body");
+    rig.publish(id).await;
+    id
+}
+
+#[tokio::test]
+async fn a_pair_that_was_never_sent_is_cancelled_whole() {
+    let mut rig = Rig::new().await;
+    rig.options.probe_first = Duration::from_hours(1);
+    rig.nobody().await;
+    rig.start();
+    let other = rig.send(&Plan::new("Create", "other", 1, &[INBOX])).await;
+    rig.until(other, INBOX, "parked").await;
+    let create = rig
+        .send(&Plan::new("Create", "status:1", 1, &[INBOX]))
+        .await;
+    let delete = rig
+        .send(&Plan::new("Delete", "status:1", 2, &[INBOX]))
+        .await;
+    rig.until(create, INBOX, "parked").await;
+    rig.until(delete, INBOX, "parked").await;
+    rig.steer("next_probe_at = now()").await;
+    let row = rig.until(delete, INBOX, "cancelled").await;
+    assert_eq!(row.reason.as_deref(), Some("pair"));
+    let row = rig.until(create, INBOX, "cancelled").await;
+    assert_eq!(row.reason.as_deref(), Some("withdrawn"));
+    assert_eq!(rig.row(other, INBOX).await.state, "parked");
+}
+
+#[tokio::test]
+async fn of_a_pair_that_may_have_arrived_the_second_is_sent() {
+    let mut rig = Rig::new().await;
+    let proxy = rig.flaky().await;
+    // The host takes the request, and nobody learns of it.
+    proxy.cut();
+    rig.start();
+    let create = rig
+        .send(&Plan::new("Create", "status:1", 1, &[INBOX]))
+        .await;
+    rig.until(create, INBOX, "parked").await;
+    for n in 0..6 {
+        rig.send(&Plan::new("Create", &format!("k{n}"), 1, &[INBOX]))
+            .await;
+    }
+    rig.until_number(FAILING, 1).await;
+    let touched = rig
+        .number("select count(*) from deliveries where touched")
+        .await;
+    assert!(touched > 0, "the connection was open");
+    let delete = rig
+        .send(&Plan::new("Delete", "status:1", 2, &[INBOX]))
+        .await;
+    rig.until(delete, INBOX, "parked").await;
+    proxy.heal();
+    rig.until(delete, INBOX, "delivered").await;
+    let row = rig.row(create, INBOX).await;
+    let is_sent_or_withdrawn = row.state == "delivered" || row.state == "cancelled";
+    assert!(is_sent_or_withdrawn, "{row:?}");
+}
+
+#[tokio::test]
+async fn a_follow_and_its_undo_that_were_never_sent_are_cancelled_whole() {
+    let mut rig = Rig::new().await;
+    rig.options.probe_first = Duration::from_hours(1);
+    rig.nobody().await;
+    rig.start();
+    let other = rig.send(&Plan::new("Create", "other", 1, &[INBOX])).await;
+    rig.until(other, INBOX, "parked").await;
+    let first = rig
+        .send(&Plan::new("Follow", "relation:1:2", 1, &[INBOX]))
+        .await;
+    rig.until(first, INBOX, "parked").await;
+    let undone = undo(&rig, "relation:1:2", 2, first).await;
+    rig.until(undone, INBOX, "parked").await;
+    // A second request of the same two people is another Follow, which nothing takes back.
+    let second = rig
+        .send(&Plan::new("Follow", "relation:1:2", 3, &[INBOX]))
+        .await;
+    rig.until(second, INBOX, "parked").await;
+    rig.steer("next_probe_at = now()").await;
+    let row = rig.until(undone, INBOX, "cancelled").await;
+    assert_eq!((row.reason.as_deref(), row.attempts), (Some("pair"), 0));
+    let row = rig.until(first, INBOX, "cancelled").await;
+    assert_eq!(
+        (row.reason.as_deref(), row.attempts),
+        (Some("withdrawn"), 0)
+    );
+    for id in [other, second] {
+        assert_eq!(rig.row(id, INBOX).await.state, "parked");
+    }
+}
+
+#[tokio::test]
+async fn of_a_follow_that_may_have_arrived_the_undo_is_sent() {
+    let mut rig = Rig::new().await;
+    rig.options.probe_first = Duration::from_hours(1);
+    let proxy = rig.flaky().await;
+    // The host takes the request, and nobody learns of it.
+    proxy.cut();
+    rig.start();
+    let follow = rig
+        .send(&Plan::new("Follow", "relation:1:2", 1, &[INBOX]))
+        .await;
+    rig.until(follow, INBOX, "parked").await;
+    for n in 0..6 {
+        let key = format!("k{n}");
+        rig.send(&Plan::new("Create", &key, 1, &[INBOX])).await;
+    }
+    rig.until_number(FAILING, 1).await;
+    let touched = "select count(*) from deliveries d join activities a on a.id = d.activity_id
+                   where a.kind = 'Follow' and d.touched";
+    assert_eq!(rig.number(touched).await, 1, "the connection was open");
+    let undone = undo(&rig, "relation:1:2", 2, follow).await;
+    rig.until(undone, INBOX, "parked").await;
+    proxy.heal();
+    rig.steer("next_probe_at = now()").await;
+    rig.until(undone, INBOX, "delivered").await;
+    let row = rig.row(follow, INBOX).await;
+    let is_sent_or_withdrawn = row.state == "delivered" || row.state == "cancelled";
+    assert!(is_sent_or_withdrawn, "{row:?}");
+    assert_eq!(rig.sim.ledger().activities("Undo").len(), 1);
+}
