@@ -137,6 +137,28 @@ async fn a_410_is_final_for_its_row_and_for_no_other() {
 }
 
 #[tokio::test]
+async fn a_follow_outlives_an_inbox_that_is_gone() {
+    let mut rig = patient().await;
+    rig.start();
+    for code in [404, 405, 410] {
+        let name = format!("h{code}.sim.test");
+        let gone = Script::always(Fault::Status { code });
+        host(&rig, &name, HostBehaviour::inbox(gone));
+        let (_, inbox) = rig.follower(&name).await;
+        let plan = Plan {
+            status_id: Some(rig.post("public").await),
+            to_followers_of: Some(rig.author),
+            ..Plan::new("Create", &name, 1, &[&inbox])
+        };
+        let id = rig.send(&plan).await;
+        rig.until(id, &inbox, "dead").await;
+    }
+    // Only the actor itself can be gone for good, and an inbox is not asked about that.
+    let follows = "select count(*) from follows where state = 'accepted'";
+    assert_eq!(rig.number(follows).await, 3);
+}
+
+#[tokio::test]
 async fn a_429_waits_as_long_as_it_asks() {
     let mut rig = Rig::new().await;
     // What is refused for longer than the whole ladder takes ends all the same.

@@ -204,17 +204,18 @@ impl Engine {
                     self.fail(&host, now);
                 }
             }
-            State::Failing if matches!(class, Class::OwnFault(_)) => {}
-            State::Failing => {
-                let is_back = matches!(weight, Weight::Success | Weight::Neutral);
-                if is_back {
-                    self.recover(&host);
-                } else if item.origin == Origin::Probe {
-                    self.probe_failed(&host, item.activity_id, now);
-                }
+            // It says nothing about the host: nothing was sent.
+            _ if matches!(class, Class::OwnFault(_)) => {}
+            // Whoever refuses a pace or a signature is there.
+            State::Failing | State::Unavailable
+                if matches!(weight, Weight::Success | Weight::Neutral) =>
+            {
+                self.recover(&host);
             }
-            State::Unavailable if weight == Weight::Success => self.recover(&host),
-            State::Unavailable => {}
+            State::Failing if item.origin == Origin::Probe => {
+                self.probe_failed(&host, item.activity_id, now);
+            }
+            State::Failing | State::Unavailable => {}
         }
     }
 
