@@ -2,123 +2,159 @@
 
 mod common;
 
-use std::time::Duration;
-
-use common::{PATIENCE, Plan, Rig};
+use common::people::own_inbox;
+use common::{Plan, Rig};
 use tidegate_loadtest::HostBehaviour;
 use tidegate_model::Lane;
-use tokio::time::Instant;
 
-/// One follower with a personal inbox on a host of its own.
-async fn follower(rig: &Rig, n: i64) -> String {
-    let host = format!("h{n}.sim.test");
-    let inbox = format!("http://{host}/users/bob/inbox");
-    let (inbox_id, _) = rig.inbox(&inbox).await;
-    let id: i64 = sqlx::query_scalar(
-        "insert into accounts (username, domain, uri, url, inbox_url, key_id, public_key_pem)
-         values ('bob', $1, 'http://' || $1 || '/users/bob', '', $2, 'k' || $1, '') returning id",
-    )
-    .bind(&host)
-    .bind(&inbox)
-    .fetch_one(rig.pool())
-    .await
-    .expect("an account");
-    sqlx::query(
-        "insert into follows (account_id, target_id, uri, state, inbox_id)
-         values ($1, $2, 'f' || $1, 'accepted', $3)",
-    )
-    .bind(id)
-    .bind(rig.author)
-    .bind(inbox_id)
-    .execute(rig.pool())
-    .await
-    .expect("a follow");
-    inbox
+/// Remote people, each on a host of its own with an inbox of its own.
+const PEOPLE: usize = 100;
+
+/// Whom something is for.
+enum To<'a> {
+    /// Everybody: all of them follow.
+    Followers,
+    /// Those whom it names.
+    Named(&'a [i64]),
 }
 
-async fn run(rig: &Rig, statement: &'static str) {
-    sqlx::query(statement)
-        .execute(rig.pool())
-        .await
-        .expect("the statement runs");
+/// Everybody of the outside.
+struct Crowd {
+    ids: Vec<i64>,
+    inboxes: Vec<String>,
 }
 
-/// A thousand deliveries queued while nobody delivers; then their reasons go away.
+impl Crowd {
+    async fn gather(rig: &Rig) -> Self {
+        let mut crowd = Self {
+            ids: Vec::new(),
+            inboxes: Vec::new(),
+        };
+        for n in 0..PEOPLE {
+            let host = format!("h{n}.sim.test");
+            rig.sim.add_host(&host, HostBehaviour::default());
+            rig.sim.add_actor(&host, "bob", false);
+            crowd.ids.push(rig.person("bob", &host, false).await);
+            crowd.inboxes.push(own_inbox("bob", &host));
+        }
+        crowd
+    }
+
+    async fn follow(&self, rig: &Rig, author: i64) {
+        for (id, inbox) in self.ids.iter().zip(&self.inboxes) {
+            rig.follow(*id, author, inbox, "accepted").await;
+        }
+    }
+
+    /// Posts of an author to everybody, queued; their numbers.
+    async fn posts(&self, rig: &Rig, author: i64, count: usize, to: To<'_>) -> Vec<i64> {
+        let urls: Vec<&str> = self.inboxes.iter().map(String::as_str).collect();
+        let mut statuses = Vec::new();
+        for n in 0..count {
+            let (visibility, followed, named) = match to {
+                To::Followers => ("public", Some(author), &[] as &[i64]),
+                To::Named(people) => ("direct", None, people),
+            };
+            let status = rig.post_of(author, visibility).await;
+            let key = format!("status:{status}");
+            rig.send(&Plan {
+                status_id: Some(status),
+                lane: Lane::ALL[n % 3],
+                author: Some(author),
+                to_followers_of: followed,
+                to_accounts: named.to_vec(),
+                ..Plan::new("Create", &key, 1, &urls)
+            })
+            .await;
+            statuses.push(status);
+        }
+        statuses
+    }
+}
+
+/// A thousand deliveries of four authors, queued while nobody delivers; then each loses its
+/// reason in another way.
 #[tokio::test]
 async fn a_thousand_deliveries_that_nobody_wants_any_more_never_leave() {
     let mut rig = Rig::new().await;
-    rig.sim.add_host("sim.test", HostBehaviour::default());
-    let mut inboxes = Vec::new();
-    for n in 0..100 {
-        rig.sim
-            .add_host(&format!("h{n}.sim.test"), HostBehaviour::default());
-        inboxes.push(follower(&rig, n).await);
-    }
-    let urls: Vec<&str> = inboxes.iter().map(String::as_str).collect();
+    let crowd = Crowd::gather(&rig).await;
+    let authors = ["deleting", "suspended", "left", "blocking"];
     let mut ids = Vec::new();
-    for n in 0..10 {
-        let status = rig.post("public").await;
-        let key = format!("status:{n}");
-        let plan = Plan {
-            status_id: Some(status),
-            lane: Lane::ALL[n % 3],
-            ..Plan::new("Create", &key, 1, &urls)
-        };
-        let id = rig.plan(&plan).await;
-        sqlx::query("update activities set to_followers_of = account_id where id = $1")
-            .bind(id)
-            .execute(rig.pool())
-            .await
-            .expect("an audience");
-        rig.publish(id).await;
-        ids.push((id, status));
+    for name in authors {
+        ids.push(rig.keyless(name).await);
     }
-    // Three posts are deleted, their 300 deliveries with them.
-    for (_, status) in &ids[..3] {
-        sqlx::query("update statuses set deleted_at = now() where id = $1")
-            .bind(status)
-            .execute(rig.pool())
-            .await
-            .expect("deleted");
+    let [deleting, suspended, left, blocking] = ids[..] else {
+        unreachable!("four authors");
+    };
+    for author in [deleting, suspended, left] {
+        crowd.follow(&rig, author).await;
     }
-    // Of the others: 40 hosts' followers unfollow, 30 are blocked; then the author is suspended.
-    run(
-        &rig,
-        "delete from follows where id in (select id from follows order by id limit 40)",
+    let deleted = crowd.posts(&rig, deleting, 3, To::Followers).await;
+    crowd.posts(&rig, suspended, 2, To::Followers).await;
+    crowd.posts(&rig, left, 3, To::Followers).await;
+    crowd.posts(&rig, blocking, 2, To::Named(&crowd.ids)).await;
+    rig.until_number(
+        "select count(*) from deliveries where state = 'queued'",
+        1_000,
     )
     .await;
-    run(
-        &rig,
-        "insert into blocks (account_id, target_id, uri)
-         select target_id, account_id, 'b' || account_id from follows order by id limit 30",
-    )
-    .await;
-    run(
-        &rig,
-        "update accounts set suspended_at = now() where domain is null",
-    )
-    .await;
-    rig.start();
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        let left: i64 = sqlx::query_scalar(
-            "select count(*) from deliveries where state <> 'cancelled' or reason is null",
-        )
-        .fetch_one(rig.pool())
+
+    sqlx::query("update statuses set deleted_at = now() where id = any($1)")
+        .bind(&deleted)
+        .execute(rig.pool())
         .await
-        .expect("a count");
-        if left == 0 {
-            break;
-        }
-        assert!(Instant::now() < deadline, "{left} are not cancelled");
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        .expect("deleted");
+    sqlx::query("update accounts set suspended_at = now() where id = $1")
+        .bind(suspended)
+        .execute(rig.pool())
+        .await
+        .expect("suspended");
+    // Sixty stop following; twenty block the author, and the author blocks the other twenty.
+    sqlx::query("delete from follows where target_id = $1 and account_id = any($2)")
+        .bind(left)
+        .bind(&crowd.ids[..60])
+        .execute(rig.pool())
+        .await
+        .expect("unfollowed");
+    for id in &crowd.ids[60..80] {
+        rig.block(*id, left).await;
     }
-    let reasons: Vec<(String, i64)> =
-        sqlx::query_as("select reason, count(*) from deliveries group by reason order by reason")
-            .fetch_all(rig.pool())
-            .await
-            .expect("counts");
-    let expected = [("deleted".to_owned(), 300), ("suspended".to_owned(), 700)];
+    for id in &crowd.ids[80..] {
+        rig.block(left, *id).await;
+    }
+    // Whom a direct message names is blocked, by the one side or the other.
+    for (n, id) in crowd.ids.iter().enumerate() {
+        if n % 2 == 0 {
+            rig.block(blocking, *id).await;
+        } else {
+            rig.block(*id, blocking).await;
+        }
+    }
+    rig.start();
+    rig.until_number(
+        "select count(*) from deliveries where state = 'cancelled'",
+        1_000,
+    )
+    .await;
+    let reasons: Vec<(String, String, i64)> = sqlx::query_as(
+        "select c.username, d.reason, count(*)
+         from deliveries d
+         join activities a on a.id = d.activity_id
+         join accounts c on c.id = a.account_id
+         where d.attempts = 0
+         group by c.username, d.reason order by c.username, d.reason",
+    )
+    .fetch_all(rig.pool())
+    .await
+    .expect("counts");
+    let expected = [
+        ("blocking", "blocked", 200),
+        ("deleting", "deleted", 300),
+        ("left", "audience", 180),
+        ("left", "blocked", 120),
+        ("suspended", "suspended", 200),
+    ];
+    let expected = expected.map(|(name, reason, rows)| (name.to_owned(), reason.to_owned(), rows));
     assert_eq!(reasons, expected);
     rig.until_queue_is_empty().await;
     assert!(rig.sim.ledger().is_empty(), "somebody received something");
@@ -127,40 +163,33 @@ async fn a_thousand_deliveries_that_nobody_wants_any_more_never_leave() {
 #[tokio::test]
 async fn whom_nobody_follows_from_any_more_or_is_blocked_gets_nothing() {
     let mut rig = Rig::new().await;
+    let mut people = Vec::new();
     for n in 0..3 {
-        rig.sim
-            .add_host(&format!("h{n}.sim.test"), HostBehaviour::default());
-        rig.sim.add_actor(&format!("h{n}.sim.test"), "bob", false);
+        let host = format!("h{n}.sim.test");
+        rig.sim.add_host(&host, HostBehaviour::default());
+        rig.sim.add_actor(&host, "bob", false);
+        people.push(rig.follower(&host).await);
     }
-    let (gone, blocked, stays) = (
-        follower(&rig, 0).await,
-        follower(&rig, 1).await,
-        follower(&rig, 2).await,
-    );
-    let status = rig.post("public").await;
-    let plan = Plan {
-        status_id: Some(status),
-        ..Plan::new("Create", "status:1", 1, &[&gone, &blocked, &stays])
+    let [(leaver, gone), (foe, blocked), (_, stays)] = &people[..] else {
+        unreachable!("three people");
     };
-    let id = rig.plan(&plan).await;
-    run(&rig, "update activities set to_followers_of = account_id").await;
-    rig.publish(id).await;
-    run(
-        &rig,
-        "delete from follows where id = (select min(id) from follows)",
-    )
-    .await;
-    run(
-        &rig,
-        "insert into blocks (account_id, target_id, uri)
-         select target_id, account_id, 'b' from follows order by id limit 1",
-    )
-    .await;
+    let plan = Plan {
+        status_id: Some(rig.post("public").await),
+        to_followers_of: Some(rig.author),
+        ..Plan::new("Create", "status:1", 1, &[gone, blocked, stays])
+    };
+    let id = rig.send(&plan).await;
+    sqlx::query("delete from follows where account_id = $1")
+        .bind(leaver)
+        .execute(rig.pool())
+        .await
+        .expect("unfollowed");
+    rig.block(rig.author, *foe).await;
     rig.start();
-    rig.until(id, &stays, "delivered").await;
-    let row = rig.until(id, &gone, "cancelled").await;
+    rig.until(id, stays, "delivered").await;
+    let row = rig.until(id, gone, "cancelled").await;
     assert_eq!(row.reason.as_deref(), Some("audience"));
-    let row = rig.until(id, &blocked, "cancelled").await;
+    let row = rig.until(id, blocked, "cancelled").await;
     assert_eq!(row.reason.as_deref(), Some("blocked"));
     assert_eq!(rig.sim.ledger().effect_count(), 1);
 }
