@@ -1,55 +1,40 @@
 //! Messages that somebody wrote into a queue by hand: a message is a hint to look at rows, and
 //! what has no row is not sent, whoever asks for it.
 
+#[macro_use]
+#[path = "common/both.rs"]
+mod both;
 mod common;
 
-use common::{Plan, Rig};
+use std::time::Duration;
+
+use common::{PATIENCE, Plan, Rig};
 use tidegate_loadtest::HostBehaviour;
 use tidegate_model::{Lane, Message};
 use tidegate_queue::Outgoing;
+use tokio::time::Instant;
 
 const FOLLOWER: &str = "http://friend.sim.test/inbox";
 const STRANGER: &str = "http://stranger.sim.test/inbox";
 
+on_both_queues!(
+    a_message_by_hand_sends_no_private_post_to_a_stranger,
+    what_is_no_delivery_dies_at_once,
+);
+
 /// A post to followers only, planned for the one follower.
 async fn private_post(rig: &Rig) -> i64 {
-    let status = rig.post("private").await;
-    let (inbox, _) = rig.inbox(FOLLOWER).await;
-    let follower: i64 = sqlx::query_scalar(
-        "insert into accounts (username, domain, uri, url, inbox_url, key_id, public_key_pem)
-         values ('f', 'friend.sim.test', 'http://friend.sim.test/users/f', '', $1, 'k', '')
-         returning id",
-    )
-    .bind(FOLLOWER)
-    .fetch_one(rig.pool())
-    .await
-    .expect("an account");
-    sqlx::query(
-        "insert into follows (account_id, target_id, uri, inbox_id, state)
-         values ($1, $2, 'f', $3, 'accepted')",
-    )
-    .bind(follower)
-    .bind(rig.author)
-    .bind(inbox)
-    .execute(rig.pool())
-    .await
-    .expect("a follow");
+    let friend = rig.person("f", "friend.sim.test", true).await;
+    rig.follow(friend, rig.author, FOLLOWER, "accepted").await;
     let plan = Plan {
-        status_id: Some(status),
+        status_id: Some(rig.post("private").await),
+        to_followers_of: Some(rig.author),
         ..Plan::new("Create", "private", 1, &[FOLLOWER])
     };
-    let id = rig.plan(&plan).await;
-    sqlx::query("update activities set to_followers_of = account_id where id = $1")
-        .bind(id)
-        .execute(rig.pool())
-        .await
-        .expect("an audience");
-    id
+    rig.plan(&plan).await
 }
 
-#[tokio::test]
-async fn a_message_by_hand_sends_no_private_post_to_a_stranger() {
-    let mut rig = Rig::new().await;
+async fn a_message_by_hand_sends_no_private_post_to_a_stranger(mut rig: Rig) {
     for host in ["friend.sim.test", "stranger.sim.test"] {
         rig.sim.add_host(host, HostBehaviour::default());
     }
@@ -78,7 +63,7 @@ async fn a_message_by_hand_sends_no_private_post_to_a_stranger() {
     }
     rig.start();
     rig.until(id, FOLLOWER, "delivered").await;
-    rig.until_queue_is_empty().await;
+    rig.stop_when_all_is_done().await;
     let received = rig
         .sim
         .ledger()
@@ -98,9 +83,8 @@ async fn a_message_by_hand_sends_no_private_post_to_a_stranger() {
     assert_eq!(received.len(), 1, "{received:?}");
 }
 
-#[tokio::test]
-async fn what_is_no_delivery_dies_at_once() {
-    let rig = Rig::running().await;
+async fn what_is_no_delivery_dies_at_once(mut rig: Rig) {
+    rig.start();
     let strays = [
         rig.deps.queues.deliver(Lane::Now, 0),
         rig.deps.queues.suspect(),
@@ -111,6 +95,12 @@ async fn what_is_no_delivery_dies_at_once() {
     });
     for result in rig.deps.queue.publish(batch.collect()).await {
         result.expect("published");
+    }
+    let deadline = Instant::now() + PATIENCE;
+    while rig.number("select count(*) from dead_messages").await < 2 {
+        assert!(Instant::now() < deadline, "they live");
+        rig.bring_dead_messages().await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
     rig.until_queue_is_empty().await;
     let dead: Vec<(String, String)> =

@@ -1,5 +1,8 @@
 //! Order, what is no longer wanted, crashes, and the books.
 
+#[macro_use]
+#[path = "common/both.rs"]
+mod both;
 mod common;
 
 use std::sync::Arc;
@@ -16,14 +19,26 @@ use tidegate_queue::TableQueue;
 const A: &str = "http://a.sim.test/users/bob/inbox";
 const A_SHARED: &str = "http://a.sim.test/inbox";
 
+on_both_queues!(
+    a_delete_never_overtakes_its_create_on_the_same_host,
+    many_pairs_under_failures_arrive_in_order,
+    what_is_not_planned_yet_goes_first_too,
+    a_post_deleted_before_it_was_sent_is_cancelled_and_its_delete_goes_out,
+    a_direct_post_is_not_sent_to_somebody_blocked_meanwhile,
+    a_private_post_is_not_sent_where_nobody_follows_any_more,
+    a_message_that_comes_three_times_is_one_delivery,
+    rows_whose_message_is_gone_are_published_again,
+    the_books_agree_until_a_row_is_taken_away_by_hand,
+    dead_rows_are_counted_and_replayed,
+);
+
 fn host(rig: &Rig, name: &str, habits: HostBehaviour) {
     rig.sim.add_host(name, habits);
     rig.sim.add_actor(name, "bob", true);
 }
 
-#[tokio::test]
-async fn a_delete_never_overtakes_its_create_on_the_same_host() {
-    let rig = Rig::running().await;
+async fn a_delete_never_overtakes_its_create_on_the_same_host(mut rig: Rig) {
+    rig.start();
     host(
         &rig,
         "a.sim.test",
@@ -47,9 +62,8 @@ async fn a_delete_never_overtakes_its_create_on_the_same_host() {
     assert_eq!(kinds, ["Create", "Delete"]);
 }
 
-#[tokio::test]
-async fn many_pairs_under_failures_arrive_in_order() {
-    let rig = Rig::running().await;
+async fn many_pairs_under_failures_arrive_in_order(mut rig: Rig) {
+    rig.start();
     let mut script = Script::default();
     for n in 0..40 {
         let fault = if n % 3 == 0 {
@@ -86,9 +100,8 @@ async fn many_pairs_under_failures_arrive_in_order() {
     assert_eq!(created.len(), 20);
 }
 
-#[tokio::test]
-async fn what_is_not_planned_yet_goes_first_too() {
-    let rig = Rig::running().await;
+async fn what_is_not_planned_yet_goes_first_too(mut rig: Rig) {
+    rig.start();
     host(&rig, "a.sim.test", HostBehaviour::default());
     let create = rig.plan(&Plan::new("Create", "status:1", 1, &[])).await;
     sqlx::query("update activities set planned_at = null where id = $1")
@@ -110,9 +123,8 @@ async fn what_is_not_planned_yet_goes_first_too() {
     rig.until(delete, A_SHARED, "delivered").await;
 }
 
-#[tokio::test]
-async fn a_post_deleted_before_it_was_sent_is_cancelled_and_its_delete_goes_out() {
-    let rig = Rig::running().await;
+async fn a_post_deleted_before_it_was_sent_is_cancelled_and_its_delete_goes_out(mut rig: Rig) {
+    rig.start();
     host(&rig, "a.sim.test", HostBehaviour::default());
     let status = rig.post("public").await;
     let create = Plan {
@@ -138,18 +150,10 @@ async fn a_post_deleted_before_it_was_sent_is_cancelled_and_its_delete_goes_out(
     assert!(rig.sim.ledger().activities("Create").is_empty());
 }
 
-#[tokio::test]
-async fn a_direct_post_is_not_sent_to_somebody_blocked_meanwhile() {
-    let rig = Rig::running().await;
+async fn a_direct_post_is_not_sent_to_somebody_blocked_meanwhile(mut rig: Rig) {
+    rig.start();
     host(&rig, "a.sim.test", HostBehaviour::default());
-    let bob: i64 = sqlx::query_scalar(
-        "insert into accounts (username, domain, uri, url, inbox_url, key_id, public_key_pem)
-         values ('bob', 'a.sim.test', 'http://a.sim.test/users/bob', '', $1, 'k', '') returning id",
-    )
-    .bind(A)
-    .fetch_one(rig.pool())
-    .await
-    .expect("an account");
+    let bob = rig.person("bob", "a.sim.test", false).await;
     let status = rig.post("direct").await;
     let plan = |seq| Plan {
         status_id: Some(status),
@@ -158,12 +162,7 @@ async fn a_direct_post_is_not_sent_to_somebody_blocked_meanwhile() {
     };
     let before = rig.send(&plan(1)).await;
     rig.until(before, A, "delivered").await;
-    sqlx::query("insert into blocks (account_id, target_id, uri) values ($1, $2, 'b')")
-        .bind(rig.author)
-        .bind(bob)
-        .execute(rig.pool())
-        .await
-        .expect("a block");
+    rig.block(rig.author, bob).await;
     let after = rig.send(&plan(2)).await;
     let row = rig.until(after, A, "cancelled").await;
     assert_eq!(row.reason.as_deref(), Some("blocked"));
@@ -172,9 +171,8 @@ async fn a_direct_post_is_not_sent_to_somebody_blocked_meanwhile() {
     rig.until(block, A, "delivered").await;
 }
 
-#[tokio::test]
-async fn a_private_post_is_not_sent_where_nobody_follows_any_more() {
-    let rig = Rig::running().await;
+async fn a_private_post_is_not_sent_where_nobody_follows_any_more(mut rig: Rig) {
+    rig.start();
     host(&rig, "a.sim.test", HostBehaviour::default());
     let status = rig.post("private").await;
     let id = rig
@@ -209,17 +207,26 @@ async fn slow_to_answer() -> (std::net::SocketAddr, Arc<AtomicUsize>) {
 }
 
 #[tokio::test]
-async fn a_crash_between_post_and_ack_repeats_on_the_wire_and_not_in_the_books() {
-    const SLOW: &str = "http://slow.test/inbox";
+async fn a_crash_over_the_table_repeats_on_the_wire_and_not_in_the_books() {
     let mut rig = Rig::new().await;
+    // A short visibility, so that the dead process's messages come back soon.
+    let queue = TableQueue::with_visibility(rig.pool().clone(), Duration::from_secs(2));
+    rig.deps.queue = Arc::new(queue);
+    a_crash_between_post_and_ack(rig).await;
+}
+
+#[tokio::test]
+async fn a_crash_over_a_broker_repeats_on_the_wire_and_not_in_the_books() {
+    a_crash_between_post_and_ack(Rig::on_rabbit().await).await;
+}
+
+async fn a_crash_between_post_and_ack(mut rig: Rig) {
+    const SLOW: &str = "http://slow.test/inbox";
     let (address, taken) = slow_to_answer().await;
     rig.options
         .egress
         .host_map
         .push(("slow.test".to_owned(), address));
-    // A short visibility, so that the dead process's messages come back soon.
-    let queue = TableQueue::with_visibility(rig.pool().clone(), Duration::from_secs(2));
-    rig.deps.queue = Arc::new(queue);
     rig.start();
     let id = rig.send(&Plan::new("Create", "k", 1, &[SLOW])).await;
     while taken.load(Ordering::SeqCst) == 0 {
@@ -238,9 +245,7 @@ async fn a_crash_between_post_and_ack_repeats_on_the_wire_and_not_in_the_books()
     rig.until_queue_is_empty().await;
 }
 
-#[tokio::test]
-async fn a_message_that_comes_three_times_is_one_delivery() {
-    let mut rig = Rig::new().await;
+async fn a_message_that_comes_three_times_is_one_delivery(mut rig: Rig) {
     host(
         &rig,
         "a.sim.test",
@@ -256,9 +261,7 @@ async fn a_message_that_comes_three_times_is_one_delivery() {
     assert_eq!(rig.sim.ledger().activities("Create").len(), 1);
 }
 
-#[tokio::test]
-async fn rows_whose_message_is_gone_are_published_again() {
-    let mut rig = Rig::new().await;
+async fn rows_whose_message_is_gone_are_published_again(mut rig: Rig) {
     rig.options.republish_after = Duration::from_millis(300);
     rig.options.reconcile_interval = Duration::from_millis(100);
     host(&rig, "a.sim.test", HostBehaviour::default());
@@ -274,9 +277,8 @@ async fn rows_whose_message_is_gone_are_published_again() {
     assert!(count >= 1);
 }
 
-#[tokio::test]
-async fn the_books_agree_until_a_row_is_taken_away_by_hand() {
-    let rig = Rig::running().await;
+async fn the_books_agree_until_a_row_is_taken_away_by_hand(mut rig: Rig) {
+    rig.start();
     host(&rig, "a.sim.test", HostBehaviour::default());
     let status = rig.post("public").await;
     let plan = Plan {
@@ -315,9 +317,8 @@ async fn the_books_agree_until_a_row_is_taken_away_by_hand() {
     );
 }
 
-#[tokio::test]
-async fn dead_rows_are_counted_and_replayed() {
-    let rig = Rig::running().await;
+async fn dead_rows_are_counted_and_replayed(mut rig: Rig) {
+    rig.start();
     host(
         &rig,
         "a.sim.test",
@@ -343,4 +344,34 @@ async fn dead_rows_are_counted_and_replayed() {
     assert_eq!(replay("A.Sim.test").await.expect("one").moved, 1);
     rig.until(id, A_SHARED, "delivered").await;
     assert!(replay("not a host").await.is_err());
+}
+
+/// Whoever had the shards died: what it sent last may be under way until an attempt's time-out has
+/// passed, and nothing that goes after something may overtake it.
+#[tokio::test]
+async fn after_an_unclean_take_over_nothing_that_has_a_predecessor_is_sent() {
+    let mut rig = Rig::new().await.patient(Duration::from_mins(5));
+    host(&rig, "a.sim.test", HostBehaviour::default());
+    rig.run(
+        "insert into shard_leases (shard, holder, expires_at)
+         select shard, gen_random_uuid(), now() from generate_series(0, 1) shard",
+    )
+    .await;
+    rig.start();
+    let second = rig
+        .send(&Plan::new("Update", "status:1", 2, &[A_SHARED]))
+        .await;
+    let row = rig.until(second, A_SHARED, "parked").await;
+    assert_eq!((row.reason.as_deref(), row.attempts), (Some("takeover"), 0));
+    let left = "select extract(epoch from not_before - now())::bigint from deliveries
+                where reason = 'takeover'";
+    let left = rig.number(left).await;
+    assert!((1..=300).contains(&left), "{left} s");
+    // What nothing goes before is sent as ever.
+    let first = rig
+        .send(&Plan::new("Create", "status:2", 1, &[A_SHARED]))
+        .await;
+    rig.until(first, A_SHARED, "delivered").await;
+    assert_eq!(rig.row(second, A_SHARED).await.state, "parked");
+    assert!(rig.sim.ledger().activities("Update").is_empty());
 }

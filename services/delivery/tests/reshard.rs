@@ -1,5 +1,8 @@
 //! Another number of shards while work waits.
 
+#[macro_use]
+#[path = "common/both.rs"]
+mod both;
 mod common;
 
 use std::time::Duration;
@@ -9,6 +12,11 @@ use tidegate_delivery::{ReshardError, change_shards, verify};
 use tidegate_loadtest::HostBehaviour;
 use tidegate_model::{Queues, shard_of};
 use tokio::time::Instant;
+
+on_both_queues!(
+    more_shards_take_what_waits_in_order,
+    fewer_shards_take_what_waits_in_order,
+);
 
 const HOSTS: usize = 12;
 
@@ -47,12 +55,11 @@ async fn plan(rig: &Rig) -> Vec<i64> {
     ids
 }
 
-async fn changes_shards(before: u32, after: u32) {
-    let mut rig = Rig::new().await;
+async fn changes_shards(mut rig: Rig, before: u32, after: u32) {
     for number in 0..HOSTS {
         rig.sim.add_host(&host(number), HostBehaviour::default());
     }
-    rig.deps.queues = Queues::new("t", before);
+    rig.shards(before).await;
     // Leases and hosts as a worker of the old number leaves them.
     let warm = Plan::new("Create", "warm", 1, &["http://h0.sim.test/inbox"]);
     let warm = rig.send(&warm).await;
@@ -63,7 +70,7 @@ async fn changes_shards(before: u32, after: u32) {
     rig.stop().await;
     let ids = plan(&rig).await;
 
-    rig.deps.queues = Queues::new("t", after);
+    rig.shards(after).await;
     let done = change_shards(rig.pool(), &rig.deps.queues)
         .await
         .expect("changes");
@@ -102,14 +109,12 @@ async fn changes_shards(before: u32, after: u32) {
     assert!(verify(rig.pool()).await.expect("books").is_clean());
 }
 
-#[tokio::test]
-async fn more_shards_take_what_waits_in_order() {
-    changes_shards(4, 8).await;
+async fn more_shards_take_what_waits_in_order(rig: Rig) {
+    changes_shards(rig, 4, 8).await;
 }
 
-#[tokio::test]
-async fn fewer_shards_take_what_waits_in_order() {
-    changes_shards(8, 3).await;
+async fn fewer_shards_take_what_waits_in_order(rig: Rig) {
+    changes_shards(rig, 8, 3).await;
 }
 
 #[tokio::test]
