@@ -6,7 +6,7 @@ use tidegate_model::RETRY_LADDER;
 
 use crate::EgressOptions;
 use crate::host::ProbeSchedule;
-use crate::lease::LeaseOptions;
+use crate::lease::{self, LeaseOptions};
 
 /// Options of the delivery role. The defaults are those of production.
 #[derive(Debug, Clone)]
@@ -65,8 +65,8 @@ impl Default for DeliveryOptions {
             probe_first: Duration::from_mins(1),
             probe_longest: Duration::from_hours(6),
             greet_interval: Duration::from_hours(24),
-            lease_length: Duration::from_secs(12),
-            lease_renew: Duration::from_secs(3),
+            lease_length: lease::LENGTH,
+            lease_renew: lease::RENEW,
             republish_after: Duration::from_mins(10),
             republish_unpublished_after: Duration::from_mins(1),
             republish_event_after: Duration::from_mins(10),
@@ -93,6 +93,18 @@ impl DeliveryOptions {
         self
     }
 
+    /// Refuses what could not work, with the reason.
+    pub(crate) fn check(&self) -> anyhow::Result<()> {
+        anyhow::ensure!(
+            self.lease_renew * 3 <= self.lease_length,
+            "a lease of {:?} that is renewed every {:?} runs out when two renewals fail: renew it \
+             three times within its length",
+            self.lease_length,
+            self.lease_renew
+        );
+        Ok(())
+    }
+
     /// Rows that one host may have waiting in memory: a quarter of a shard's (design section 6).
     pub(crate) fn host_share(&self) -> usize {
         (self.prefetch_inboxes / 4).max(1)
@@ -112,5 +124,21 @@ impl DeliveryOptions {
             longest: self.probe_longest,
             own_outage: self.probe_first,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_work_and_a_lease_that_runs_out_between_renewals_does_not() {
+        let options = DeliveryOptions::default();
+        assert!(options.check().is_ok());
+        let late = DeliveryOptions {
+            lease_renew: options.lease_length / 2,
+            ..options
+        };
+        assert!(late.check().is_err());
     }
 }

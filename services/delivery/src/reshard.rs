@@ -4,10 +4,14 @@
 //! Each step is a short statement and may be repeated: a change that was interrupted is finished
 //! by the same command. Until then nobody starts.
 
+use std::time::Duration;
+
 use sqlx::{PgConnection, PgPool};
 use tidegate_model::{Lane, Queues, shard_of};
 use tidegate_store::StoreError;
 use tidegate_store::shards::{self, Shards};
+
+use crate::lease;
 
 /// Hosts looked at together.
 const HOSTS: i64 = 500;
@@ -15,8 +19,9 @@ const HOSTS: i64 = 500;
 /// Rows moved by one statement: half a second, well below the limit of a statement.
 const ROWS: i64 = 5_000;
 
-/// How long a worker that does not say so any more counts as alive: a lease's length.
-const ALIVE_SECONDS: f64 = 12.0;
+/// How long a worker that does not say so any more counts as alive: as long as a lease that it
+/// took last, with which it may be sending. A longer one counts for itself, by its row.
+const ALIVE: Duration = lease::LENGTH;
 
 /// What was moved.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -35,7 +40,8 @@ pub enum ReshardError {
     /// Somebody may be sending.
     #[error(
         "{0} delivery workers are alive: end every process with the delivery role first; one that \
-         was killed counts for {ALIVE_SECONDS} s more"
+         was killed counts for {alive} s more",
+        alive = ALIVE.as_secs()
     )]
     Busy(i64),
     /// The database did not do it; the same command goes on from there.
@@ -54,8 +60,8 @@ pub async fn change_shards(pool: &PgPool, queues: &Queues) -> Result<Resharded, 
     let count = queues.shards();
     begin(pool, count).await?;
     let mut done = Resharded {
-        rows: move_rows(pool, count).await?,
-        hosts: move_hosts(pool, count).await?,
+        rows: move_all(pool, count, HOSTS_OF_ROWS, MOVE_ROWS).await?,
+        hosts: move_all(pool, count, HOSTS_WITH_SHARDS, MOVE_HOSTS).await?,
         old_queues: Vec::new(),
     };
     let mut transaction = tidegate_store::begin(pool).await?;
@@ -79,7 +85,7 @@ async fn begin(pool: &PgPool, count: u32) -> Result<(), ReshardError> {
              union
              select holder from shard_leases where holder is not null and expires_at > now()) w",
     )
-    .bind(ALIVE_SECONDS)
+    .bind(ALIVE.as_secs_f64())
     .fetch_one(&mut *transaction)
     .await?;
     if alive > 0 {
@@ -94,43 +100,59 @@ async fn begin(pool: &PgPool, count: u32) -> Result<(), ReshardError> {
     Ok(())
 }
 
-/// Rows whose message is with a queue of the old number become parked and due at once: their new
-/// owner takes them from the database in order, at its own pace, and their messages find nothing
-/// to do. A row without a message belongs to a planner that will go on and publish it.
-async fn move_rows(pool: &PgPool, count: u32) -> Result<u64, StoreError> {
-    let (mut after, mut moved) = (String::new(), 0);
-    loop {
-        let hosts: Vec<String> = sqlx::query_scalar(
-            "select distinct host from deliveries
-             where host > $1 and coalesce(state in ('queued', 'parked', 'dead'), false)
-             order by host limit $2",
-        )
-        .bind(&after)
+/// A page of host names after one; none: that was all.
+async fn page(
+    pool: &PgPool,
+    statement: &'static str,
+    after: &str,
+) -> Result<Option<Vec<String>>, StoreError> {
+    let hosts: Vec<String> = sqlx::query_scalar(statement)
+        .bind(after)
         .bind(HOSTS)
         .fetch_all(pool)
         .await?;
-        let Some(last) = hosts.last() else {
-            return Ok(moved);
-        };
-        after.clone_from(last);
+    Ok((!hosts.is_empty()).then_some(hosts))
+}
+
+/// Does this for every page of hosts with their new shards, as often as it still moves something;
+/// returns how much was moved.
+async fn move_all(
+    pool: &PgPool,
+    count: u32,
+    hosts: &'static str,
+    statement: &'static str,
+) -> Result<u64, StoreError> {
+    let (mut after, mut moved) = (String::new(), 0);
+    while let Some(hosts) = page(pool, hosts, &after).await? {
         let shards = numbers(&hosts, count);
         loop {
-            let rows = sqlx::query(MOVE)
+            let rows = sqlx::query(statement)
                 .bind(&hosts)
                 .bind(&shards)
                 .bind(ROWS)
                 .execute(pool)
                 .await?
                 .rows_affected();
+            moved += rows;
             if rows == 0 {
                 break;
             }
-            moved += rows;
         }
+        after = hosts.into_iter().next_back().unwrap_or_default();
     }
+    Ok(moved)
 }
 
-const MOVE: &str = "
+/// Hosts of rows that are not over, by name.
+const HOSTS_OF_ROWS: &str = "
+select distinct host from deliveries
+where host > $1 and coalesce(state in ('queued', 'parked', 'dead'), false)
+order by host limit $2";
+
+/// Rows whose message is with a queue of the old number become parked and due at once: their new
+/// owner takes them from the database in order, at its own pace, and their messages find nothing
+/// to do. A row without a message belongs to a planner that will go on and publish it.
+const MOVE_ROWS: &str = "
 with moving as materialized (
     select d.activity_id, d.inbox_id, t.shard,
            d.state = 'queued'
@@ -149,32 +171,17 @@ set shard = m.shard,
 from moving m
 where d.activity_id = m.activity_id and d.inbox_id = m.inbox_id";
 
-async fn move_hosts(pool: &PgPool, count: u32) -> Result<u64, StoreError> {
-    let (mut after, mut moved) = (String::new(), 0);
-    loop {
-        let hosts: Vec<String> = sqlx::query_scalar(
-            "select host from hosts where host > $1 and shard is not null order by host limit $2",
-        )
-        .bind(&after)
-        .bind(HOSTS)
-        .fetch_all(pool)
-        .await?;
-        let Some(last) = hosts.last() else {
-            return Ok(moved);
-        };
-        after.clone_from(last);
-        moved += sqlx::query(
-            "update hosts h set shard = t.shard, updated_at = now()
-             from unnest($1::text[], $2::int[]) as t(host, shard)
-             where h.host = t.host and h.shard <> t.shard",
-        )
-        .bind(&hosts)
-        .bind(numbers(&hosts, count))
-        .execute(pool)
-        .await?
-        .rows_affected();
-    }
-}
+/// Hosts that have a shard, by name.
+const HOSTS_WITH_SHARDS: &str = "
+select host from hosts where host > $1 and shard is not null order by host limit $2";
+
+const MOVE_HOSTS: &str = "
+with moving as materialized (
+    select t.host, t.shard from unnest($1::text[], $2::int[]) as t(host, shard)
+    join hosts h on h.host = t.host and h.shard <> t.shard
+    limit $3)
+update hosts h set shard = m.shard, updated_at = now()
+from moving m where h.host = m.host";
 
 fn numbers(hosts: &[String], count: u32) -> Vec<i32> {
     let shards = hosts.iter().map(|host| shard_of(host, count));

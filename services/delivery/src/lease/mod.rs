@@ -19,7 +19,12 @@ use tidegate_telemetry::Stop;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::metrics::SHARDS_OWNED;
+/// How long a lease lasts without being renewed, and how long a worker that does not say so any
+/// more counts as alive.
+pub(crate) const LENGTH: Duration = Duration::from_secs(12);
+
+/// How often it is renewed: three rounds may fail before it runs out.
+pub(crate) const RENEW: Duration = Duration::from_secs(3);
 
 /// How the leases are kept. The defaults are those of design section 6.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,6 +101,17 @@ impl Leases {
         owned
     }
 
+    /// Whether this process is the one that says what is true of the whole service: whoever has
+    /// the first shard, so that it is one at a time and always somebody.
+    pub(crate) fn speaks_for_all(&self) -> bool {
+        self.holds(0)
+    }
+
+    /// What share of all shards is ours.
+    pub(crate) fn share(&self) -> f64 {
+        self.owned().len() as f64 / f64::from(self.shards)
+    }
+
     /// Renews, claims and gives up until a stop; then asks for everything to be handed over and
     /// ends when it was.
     pub(crate) async fn run<F>(&self, events: impl Fn(LeaseEvent) -> F + Send + Sync, stop: &Stop)
@@ -167,7 +183,6 @@ impl Leases {
         for shard in self.surplus(found.share) {
             events(LeaseEvent::GiveUp { shard }).await;
         }
-        SHARDS_OWNED.set(self.owned().len() as i64);
         self.look_again(found.lacks, found.next_expiry)
     }
 
