@@ -1,16 +1,18 @@
 //! What the database says about all deliveries, for the metrics: rows by state, the oldest of each
 //! lane, hosts by state, and the hosts that most wait for.
+//!
+//! One process of the service measures at a time: the numbers are the same everywhere, and reading
+//! them costs as much with every process more. The others show nothing waiting.
 
 mod hosts;
 mod rows;
-
-use std::time::Duration;
 
 use sqlx::PgPool;
 use tidegate_store::StoreError;
 use tidegate_telemetry::Stop;
 
-use crate::metrics;
+use crate::lease::Leases;
+use crate::{Delivery, metrics};
 
 /// Hosts are measured with every sixth measurement: they change slowly, and a million waiting
 /// rows take a few tenths of a second.
@@ -20,17 +22,26 @@ const HOSTS_EVERY: u32 = 6;
 /// tenth of a second.
 const FINISHED_EVERY: u32 = 6;
 
-/// Measures until stopped.
-pub(crate) async fn run(pool: &PgPool, every: Duration, stop: &Stop) {
+/// Measures until stopped, whenever this process speaks for all.
+pub(crate) async fn run(delivery: &Delivery, leases: &Leases, stop: &Stop) {
     metrics::prepare();
     let mut worst = hosts::Worst::default();
+    // The first measurement of who begins to speak is whole.
     let mut round = 0_u32;
     loop {
-        if let Err(error) = measure(pool, round, &mut worst).await {
-            tracing::warn!(%error, "deliveries could not be counted");
+        if leases.speaks_for_all() {
+            if let Err(error) = measure(&delivery.deps.pool, round, &mut worst).await {
+                tracing::warn!(%error, "deliveries could not be counted");
+            }
+            round = round.wrapping_add(1);
         }
-        round = round.wrapping_add(1);
-        if !stop.sleep(every).await {
+        if !leases.speaks_for_all() && round > 0 {
+            // Another says it from now on: what is known here grows old.
+            metrics::forget_service();
+            worst.forget();
+            round = 0;
+        }
+        if !stop.sleep(delivery.options.measure_interval).await {
             return;
         }
     }

@@ -78,8 +78,10 @@ pub struct Delivery {
 }
 
 impl Delivery {
-    /// Builds the role. Fails when a file of certificate authorities cannot be read.
+    /// Builds the role. Fails when the options cannot work, or a file of certificate authorities
+    /// cannot be read.
     pub fn new(deps: DeliveryDeps, options: DeliveryOptions) -> anyhow::Result<Self> {
+        options.check()?;
         let client = HttpClient::new(options.egress.clone(), deps.instance.base())?;
         let signer = Signer::new(deps.pool.clone(), deps.vault.clone(), deps.clock.clone());
         let way_out = WayOut::new(
@@ -140,17 +142,22 @@ impl Delivery {
         let deps = &self.deps;
         ensure_instance_actor(&deps.pool, &deps.vault, &deps.instance).await?;
         deps.queue.declare(&deps.queues.for_delivery()).await?;
+        let leases = lease::Leases::new(
+            deps.pool.clone(),
+            deps.queues.shards(),
+            self.options.lease_options(),
+        );
         let background = async {
             tokio::join!(
-                reconcile::run(self, &stop),
+                reconcile::run(self, &leases, &stop),
                 lost_events::run(self, &stop),
                 partitions::run(self, &stop),
-                gauges::run(&deps.pool, self.options.measure_interval, &stop),
+                gauges::run(self, &leases, &stop),
             );
             anyhow::Ok(())
         };
         let work = async {
-            tokio::try_join!(Box::pin(engine::run(self, &stop)), background)?;
+            tokio::try_join!(Box::pin(engine::run(self, &leases, &stop)), background)?;
             Ok(())
         };
         tokio::select! {

@@ -50,7 +50,7 @@ pub(crate) static IN_FLIGHT: LazyLock<IntGaugeVec> = gauge!(
     ["lane"]
 );
 
-/// Rows by state. Measured by every delivery process.
+/// Rows by state. Measured by one delivery process at a time; 0 in the others.
 pub(crate) static ROWS: LazyLock<IntGaugeVec> = gauge!(
     "tidegate_delivery_rows",
     "Rows of deliveries by state that are still kept: queued, parked and dead up to a million \
@@ -58,7 +58,7 @@ pub(crate) static ROWS: LazyLock<IntGaugeVec> = gauge!(
     ["state"]
 );
 
-/// How long the oldest queued row waits. Measured by every delivery process.
+/// How long the oldest queued row waits. Measured as [`ROWS`].
 pub(crate) static OLDEST: LazyLock<IntGaugeVec> = gauge!(
     "tidegate_delivery_oldest_queued_age_seconds",
     "Seconds since the oldest queued row of a lane was published, among the oldest million; 0 \
@@ -66,7 +66,7 @@ pub(crate) static OLDEST: LazyLock<IntGaugeVec> = gauge!(
     ["lane"]
 );
 
-/// Remote hosts by how they are. Measured by every delivery process.
+/// Remote hosts by how they are. Measured as [`ROWS`].
 pub(crate) static HOSTS: LazyLock<IntGaugeVec> = gauge!(
     "tidegate_delivery_hosts",
     "Remote hosts that something was sent to: ok, failing, unavailable, or paused by an operator \
@@ -231,16 +231,9 @@ pub(crate) fn prepare() {
         }
         LAG.with_label_values(&[lane]);
         REQUEST_SECONDS.with_label_values(&[lane]);
-        for gauge in [&IN_FLIGHT, &OLDEST] {
-            gauge.with_label_values(&[lane]);
-        }
+        IN_FLIGHT.with_label_values(&[lane]);
     }
-    for state in DeliveryState::ALL {
-        ROWS.with_label_values(&[state.as_str()]);
-    }
-    for state in HOST_STATES {
-        HOSTS.with_label_values(&[state]);
-    }
+    forget_service();
     for (counter, values) in [
         (&REPUBLISHED_EVENTS, ["plan", "fanout_status"]),
         (&PROBES, ["back", "failed"]),
@@ -266,6 +259,19 @@ pub(crate) fn prepare() {
         LazyLock::force(gauge);
     }
     windows([]);
+}
+
+/// What is true of the whole service is said by one process; here it is 0 from now on.
+pub(crate) fn forget_service() {
+    for state in DeliveryState::ALL {
+        ROWS.with_label_values(&[state.as_str()]).set(0);
+    }
+    for state in HOST_STATES {
+        HOSTS.with_label_values(&[state]).set(0);
+    }
+    for lane in Lane::ALL {
+        OLDEST.with_label_values(&[lane.as_str()]).set(0);
+    }
 }
 
 /// How a host can be.

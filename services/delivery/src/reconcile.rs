@@ -4,6 +4,11 @@
 //! A queue gives out messages in the order in which they came. A row is taken for lost when its
 //! queue has given out something later, or has nothing left to give; one whose queue is merely
 //! long is let be.
+//!
+//! Each process looks after the shards that it has: it alone knows how far their queues were
+//! taken, and together the processes publish no more than one would.
+
+use std::time::Duration;
 
 use sqlx::PgPool;
 use tidegate_model::Lane;
@@ -12,30 +17,42 @@ use tidegate_telemetry::Stop;
 use time::OffsetDateTime;
 
 use crate::Delivery;
+use crate::lease::Leases;
 use crate::metrics::REPUBLISHED;
 use crate::publish::{Due, publish};
 
-/// Rows a minute and process at most: repeats must never become the load.
+/// Rows a minute at most, of all processes together: repeats must never become the load.
 const ROWS_PER_MINUTE: f64 = 1_000.0;
 
 /// Looks until stopped.
-pub(crate) async fn run(delivery: &Delivery, stop: &Stop) {
+pub(crate) async fn run(delivery: &Delivery, leases: &Leases, stop: &Stop) {
     let interval = delivery.options.reconcile_interval;
-    let share = (ROWS_PER_MINUTE * interval.as_secs_f64() / 60.0).ceil() as i64;
     // Spread over replicas, and not before the first consumers have had their chance.
     while stop
         .sleep(interval.mul_f64(0.75 + 0.5 * rand::random::<f64>()))
         .await
     {
-        if let Err(error) = round(delivery, share.max(1)).await {
+        if let Err(error) = round(delivery, leases).await {
             tracing::warn!(%error, "queued deliveries cannot be reconciled yet");
         }
     }
 }
 
-async fn round(delivery: &Delivery, limit: i64) -> Result<(), StoreError> {
+/// Rows of one look of a process that has this share of all shards; one at least, so that a
+/// small share is not none.
+fn rows_of(share: f64, interval: Duration) -> i64 {
+    let rows = ROWS_PER_MINUTE * share * interval.as_secs_f64() / 60.0;
+    (rows as i64).max(1)
+}
+
+async fn round(delivery: &Delivery, leases: &Leases) -> Result<(), StoreError> {
     let options = &delivery.options;
-    let horizons = Horizons::look(delivery).await?;
+    let ours: Vec<i32> = leases.owned().into_iter().map(u32::cast_signed).collect();
+    if ours.is_empty() {
+        return Ok(());
+    }
+    let limit = rows_of(leases.share(), options.reconcile_interval);
+    let horizons = Horizons::look(delivery, &ours).await?;
     let rows: Vec<Due> = sqlx::query_as(TAKE)
         .bind(options.republish_after.as_secs_f64())
         .bind(options.republish_unpublished_after.as_secs_f64())
@@ -43,6 +60,7 @@ async fn round(delivery: &Delivery, limit: i64) -> Result<(), StoreError> {
         .bind(&horizons.lanes)
         .bind(&horizons.shards)
         .bind(&horizons.before)
+        .bind(&ours)
         .fetch_all(&delivery.deps.pool)
         .await?;
     if rows.is_empty() {
@@ -69,10 +87,11 @@ struct Horizons {
 }
 
 impl Horizons {
-    async fn look(delivery: &Delivery) -> Result<Self, StoreError> {
+    async fn look(delivery: &Delivery, ours: &[i32]) -> Result<Self, StoreError> {
         let mut found = Self::default();
         let deps = &delivery.deps;
-        let suspects = suspects(&deps.pool, delivery.options.republish_after.as_secs_f64()).await?;
+        let after = delivery.options.republish_after.as_secs_f64();
+        let suspects = suspects(&deps.pool, after, ours).await?;
         if suspects.is_empty() {
             return Ok(found);
         }
@@ -113,15 +132,17 @@ impl Horizons {
     }
 }
 
-/// The queues of rows that wait for long.
-async fn suspects(pool: &PgPool, after: f64) -> Result<Vec<(Lane, u32)>, StoreError> {
+/// The queues of rows that wait for long, among those of our shards.
+async fn suspects(pool: &PgPool, after: f64, ours: &[i32]) -> Result<Vec<(Lane, u32)>, StoreError> {
     let rows: Vec<(String, i32)> = sqlx::query_as(
         "select distinct lane, shard from (
              select lane, shard from deliveries
              where state = 'queued' and created_at < now() - make_interval(secs => $1)
+               and shard = any($2)
              order by created_at limit 10000) r",
     )
     .bind(after)
+    .bind(ours)
     .fetch_all(pool)
     .await?;
     Ok(rows
@@ -141,7 +162,7 @@ with lost as materialized (
     from deliveries d
     left join unnest($4::text[], $5::int[], $6::timestamptz[]) as q(lane, shard, before)
         on q.lane = d.lane and q.shard = d.shard
-    where d.state = 'queued'
+    where d.state = 'queued' and d.shard = any($7)
       and (q.lane is not null
            and coalesce(d.published_at, d.created_at)
                < now() - make_interval(secs => $1 * (1 << least(d.republish_count, 8)))
@@ -162,3 +183,21 @@ set published_at = now(), republish_count = d.republish_count + 1, updated_at = 
 from lost l
 where d.activity_id = l.activity_id and d.inbox_id = l.inbox_id
 returning d.activity_id, d.inbox_id, d.shard, d.lane";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn together_no_more_is_published_again_than_by_one() {
+        let interval = Duration::from_secs(15);
+        assert_eq!(rows_of(1.0, interval), 250);
+        for processes in [2, 3, 5, 32] {
+            let share = 1.0 / f64::from(processes);
+            let a_minute = 4 * i64::from(processes) * rows_of(share, interval);
+            assert!(a_minute <= 1_000, "{processes}: {a_minute}");
+            assert!(a_minute >= 880, "{processes}: {a_minute}");
+        }
+        assert_eq!(rows_of(0.001, interval), 1);
+    }
+}

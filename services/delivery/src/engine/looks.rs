@@ -14,7 +14,7 @@ use super::hosts::State;
 use super::item::{Batch, Origin};
 use super::reading::{VALID, read};
 use super::{Context, Engine, backlog, host_rows};
-use crate::metrics::{HOSTS_KNOWN, IN_MEMORY, windows};
+use crate::metrics::{HOSTS_KNOWN, IN_MEMORY, SHARDS_OWNED, windows};
 
 /// How long something may wait in memory for its host: then the database keeps it, so that no
 /// message of the queue is held for long.
@@ -82,6 +82,9 @@ impl Engine {
     /// Everything that is due.
     pub(super) fn look(&mut self) {
         let options = Arc::clone(&self.context.options);
+        // Said here and not where leases are kept: those who keep them wait for the database.
+        SHARDS_OWNED.set(self.context.leases.owned().len() as i64);
+        self.unauthorized_shown();
         self.notice_long_flights();
         self.shards_step();
         let shards = self.shards.numbers();

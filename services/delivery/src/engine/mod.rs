@@ -123,15 +123,10 @@ struct Engine {
 }
 
 /// Delivers until stopped; what is on its way then is finished first.
-pub(crate) async fn run(delivery: &Delivery, stop: &Stop) -> anyhow::Result<()> {
+pub(crate) async fn run(delivery: &Delivery, leases: &Leases, stop: &Stop) -> anyhow::Result<()> {
     let deps = &delivery.deps;
     let (events, mut told) = mpsc::channel(EVENTS);
     let options = Arc::clone(&delivery.options);
-    let leases = Leases::new(
-        deps.pool.clone(),
-        deps.queues.shards(),
-        options.lease_options(),
-    );
     let context = Context {
         pool: deps.pool.clone(),
         queue: Arc::clone(&deps.queue),

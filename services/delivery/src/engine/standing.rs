@@ -194,10 +194,16 @@ impl Engine {
                  nothing is given up meanwhile"
             );
         }
-        OWN_UNAUTHORIZED.set(i64::from(is_ours));
+        self.unauthorized_shown();
         // One refusal is enough when the other hosts show why.
         let by_clock = matches!(class, Class::Unauthorized { .. }) && self.clocks.ours_is_wrong();
         is_ours || by_clock
+    }
+
+    /// The alarm ends by itself when nobody refuses us any more.
+    pub(super) fn unauthorized_shown(&self) {
+        let is_ours = self.unauthorized.is_ours(self.context.clock.now());
+        OWN_UNAUTHORIZED.set(i64::from(is_ours));
     }
 
     /// A host's clock is ahead of ours by so much; the operator is told when most say so.

@@ -53,6 +53,16 @@ impl Worst {
             WORST_WAITING.with_label_values(&[&host]).set(waiting);
             WORST_SILENT.with_label_values(&[&host]).set(silent.max(0));
         }
+        self.show_only(shown);
+        Ok(())
+    }
+
+    /// Shows nobody.
+    pub(super) fn forget(&mut self) {
+        self.show_only(BTreeSet::new());
+    }
+
+    fn show_only(&mut self, shown: BTreeSet<String>) {
         for gone in self.0.difference(&shown) {
             for gauge in [&WORST_WAITING, &WORST_SILENT] {
                 // It was shown, so it can be removed.
@@ -60,6 +70,5 @@ impl Worst {
             }
         }
         self.0 = shown;
-        Ok(())
     }
 }
