@@ -120,6 +120,9 @@ pub(crate) async fn read(
 /// Create was cancelled must not get the text with the Update. Only what withdraws goes to
 /// earlier recipients anyway.
 ///
+/// Who is addressed and what a host has is asked of the inbox's own host, which many hosts of one
+/// domain may share a state with (`d.host`): one of them must not see what is for another.
+///
 /// The odd spellings of `state in (...)` and of `planned_at is null` keep the planner from other
 /// partial indexes than the one that is meant (migration 0043).
 ///
@@ -192,7 +195,7 @@ select d.activity_id, d.inbox_id, i.url, i.shared, d.host, d.shard, d.lane, d.or
                        select 1 from inboxes fi
                        join follows f on f.inbox_id = fi.id
                        where s.visibility in ('private', 'direct')
-                         and fi.host = d.host and f.target_id = a.to_followers_of
+                         and fi.host = i.host and f.target_id = a.to_followers_of
                          and f.state = 'accepted'
                          and not exists (
                              select 1 from blocks b
@@ -202,7 +205,7 @@ select d.activity_id, d.inbox_id, i.url, i.shared, d.host, d.shard, d.lane, d.or
                        select 1 from accounts r
                        where r.id = any(a.to_accounts)
                          and (r.inbox_url = i.url or r.shared_inbox_url = i.url
-                              or r.domain = d.host)
+                              or r.domain = i.host)
                          and not exists (
                              select 1 from blocks b
                              where (b.account_id = r.id and b.target_id = a.account_id)
@@ -219,11 +222,11 @@ select d.activity_id, d.inbox_id, i.url, i.shared, d.host, d.shard, d.lane, d.or
              and exists (
                  select 1 from inboxes hi
                  join deliveries ld on ld.activity_id = l.id and ld.inbox_id = hi.id
-                 where hi.host = d.host and ld.state in ('delivered', 'dead', 'cancelled')))
+                 where hi.host = i.host and ld.state in ('delivered', 'dead', 'cancelled')))
            then 'withdrawn'
            when a.kind in ('Create', 'Update') and exists (
            select 1 from activities l
-           join inboxes hi on hi.host = d.host
+           join inboxes hi on hi.host = i.host
            join deliveries ld on ld.activity_id = l.id and ld.inbox_id = hi.id
            where d.replayed_at is not null
              and l.order_key = a.order_key and l.seq > a.seq and l.kind = 'Update'

@@ -110,9 +110,10 @@ async fn named_inboxes(deps: &FanoutDeps, activity: &Activity) -> Result<Vec<i64
             if blocked.contains(&account.id) {
                 continue;
             }
-            let mut connection = deps.pool.acquire().await?;
+            let mut transaction = tidegate_store::begin(&deps.pool).await?;
             let shared = account.shared_inbox_url.is_some();
-            ids.extend(inboxes::intern(&mut connection, account.preferred_inbox(), shared).await?);
+            ids.extend(inboxes::intern(&mut transaction, account.preferred_inbox(), shared).await?);
+            transaction.commit().await?;
         }
     }
     Ok(ids)
@@ -129,10 +130,11 @@ async fn awaited_hosts(
     if activity.lane() != Lane::Bulk || !is_a_post || named.is_empty() {
         return Ok(HashSet::new());
     }
-    let hosts: Vec<String> = sqlx::query_scalar("select host from inboxes where id = any($1)")
-        .bind(named)
-        .fetch_all(&deps.pool)
-        .await?;
+    let hosts: Vec<String> =
+        sqlx::query_scalar("select coalesce(state_host, host) from inboxes where id = any($1)")
+            .bind(named)
+            .fetch_all(&deps.pool)
+            .await?;
     Ok(hosts.into_iter().collect())
 }
 
@@ -167,6 +169,8 @@ async fn earlier_recipients(deps: &FanoutDeps, activity: &Activity) -> Result<Ve
 #[derive(sqlx::FromRow)]
 struct Inbox {
     id: i64,
+    is_ours: bool,
+    /// Whose state its deliveries have.
     host: String,
     /// The host failed for seven days (design section 6).
     is_unavailable: bool,
@@ -236,18 +240,19 @@ async fn rows_for(
         return Ok(rows);
     }
     let inboxes: Vec<Inbox> = sqlx::query_as(
-        "select i.id, i.host, coalesce(h.state = 'unavailable', false) as is_unavailable
-             from inboxes i left join hosts h on h.host = i.host
-             where i.id = any($1) order by i.id",
+        "select i.id, i.host = $2 as is_ours, coalesce(i.state_host, i.host) as host,
+                coalesce(h.state = 'unavailable', false) as is_unavailable
+         from inboxes i left join hosts h on h.host = coalesce(i.state_host, i.host)
+         where i.id = any($1) order by i.id",
     )
     .bind(ids)
+    .bind(host_of(deps.instance.base()).unwrap_or_default())
     .fetch_all(&deps.pool)
     .await?;
     let barred = barred(deps, activity, ids).await?;
     let always = is_always_planned(deps, activity).await?;
-    let our_host = host_of(deps.instance.base()).unwrap_or_default();
     for inbox in inboxes {
-        if inbox.host == our_host || barred.contains(&inbox.id) {
+        if inbox.is_ours || barred.contains(&inbox.id) {
             continue;
         }
         if inbox.is_unavailable && !always {

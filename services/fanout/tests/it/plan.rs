@@ -378,3 +378,30 @@ async fn pending_and_removed_followers_get_nothing_and_direct_posts_go_to_the_me
     assert_eq!(hosts(private).await, ["friend.test".to_owned()].into());
     assert_eq!(hosts(direct).await, ["mentioned.test".to_owned()].into());
 }
+
+#[tokio::test]
+async fn hosts_beyond_the_bound_of_their_domain_are_planned_under_one_state() {
+    let world = World::start().await;
+    let ada = world.local(100, "ada").await;
+    for n in 0..60 {
+        let follower = world.remote("bob", &format!("h{n}.flood.org")).await;
+        world.follow(&follower, &ada).await;
+    }
+    let post = world.post(5_001, &ada, Visibility::Public, &[]).await;
+    let activity = world.enqueue("Create", &post, followers_of(ada.id)).await;
+    world.settled().await;
+    assert_eq!(urls(&world, activity).await.len(), 60, "everybody gets it");
+    let rows: Vec<(String, i32, i64)> = sqlx::query_as(
+        "select host, shard, count(*) from deliveries where activity_id = $1 group by 1, 2",
+    )
+    .bind(activity)
+    .fetch_all(&world.deps.pool)
+    .await
+    .expect("rows");
+    assert_eq!(rows.len(), 50);
+    for (host, shard, rows) in rows {
+        let shards = world.deps.queues.shards();
+        assert_eq!(shard.cast_unsigned(), shard_of(&host, shards));
+        assert_eq!(rows, if host == "flood.org" { 11 } else { 1 }, "{host}");
+    }
+}

@@ -3,6 +3,7 @@
 
 mod clock;
 mod delivery;
+mod domain;
 mod host;
 mod id;
 mod instance;
@@ -13,6 +14,7 @@ mod visibility;
 
 pub use clock::{Clock, ManualClock};
 pub use delivery::{DeliveryState, Lane, RETRY_LADDER, is_always_sent};
+pub use domain::registrable_domain;
 pub use host::{HostError, canonical_host, host_of, same_origin, shard_of};
 pub use id::{id_at, time_of};
 pub use instance::{INSTANCE_ACTOR_USERNAME, Instance};
