@@ -93,6 +93,22 @@ fn an_expired_signature_is_refused() {
     assert_eq!(verify(&parsed, &KEYS.rsa_public_pem, now()), Ok(()));
 }
 
+proptest! {
+    /// Senders let signatures expire within seconds, and clocks differ by more: `expires` alone
+    /// refuses no delivery, only the time of signing does.
+    #[test]
+    fn within_the_window_no_expiry_refuses_a_delivery(
+        signed_before in 0..=3_900_i64,
+        lifetime in 0..=100_000_i64,
+    ) {
+        let mut parsed = cavage().parse().expect("parsed");
+        let signed = now().unix_timestamp() - signed_before;
+        parsed.signed_at = vec![signed];
+        parsed.expires = Some(signed + lifetime);
+        prop_assert_eq!(parsed.check_time(now(), DEFAULT_WINDOW), Ok(()));
+    }
+}
+
 #[test]
 fn another_key_or_kind_of_key_is_refused() {
     let other = generate().expect("pairs").rsa_public_pem;
