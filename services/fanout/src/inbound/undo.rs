@@ -115,27 +115,49 @@ async fn undo_follow(
     Ok(true)
 }
 
+/// What the statement finds of the actor's (`$1`), by the activity's id (`$2`) or by what it was
+/// aimed at (`$3`); `None` when it is not what is meant.
+async fn meant(
+    it: &Inbound<'_>,
+    connection: &mut PgConnection,
+    target: &Target<'_>,
+    statement: &'static str,
+) -> Result<Option<i64>, Halt> {
+    let row: Option<(i64, String)> = sqlx::query_as(statement)
+        .bind(it.actor.id)
+        .bind(target.id)
+        .bind(target.aimed_at)
+        .fetch_optional(connection)
+        .await?;
+    Ok(row.filter(|(_, uri)| target.means(uri)).map(|(id, _)| id))
+}
+
+/// The post, of a Like.
+const LIKED: &str = "
+select f.status_id, f.uri from favourites f join statuses s on s.id = f.status_id
+where f.account_id = $1 and (f.uri = $2 or s.uri = $3)
+order by f.uri = $2 desc limit 1";
+
+/// The boost, of an Announce.
+const ANNOUNCED: &str = "
+select b.id, b.uri from statuses b join statuses s on s.id = b.reblog_of_id
+where b.account_id = $1 and b.deleted_at is null and (b.uri = $2 or s.uri = $3)
+order by b.uri = $2 desc limit 1";
+
+/// The account, of a Block.
+const BLOCKED: &str = "
+select b.target_id, b.uri from blocks b join accounts a on a.id = b.target_id
+where b.account_id = $1 and (b.uri = $2 or a.uri = $3)
+order by b.uri = $2 desc limit 1";
+
 async fn undo_like(
     it: &Inbound<'_>,
     connection: &mut PgConnection,
     target: &Target<'_>,
 ) -> Result<bool, Halt> {
-    let row: Option<(i64, String)> = sqlx::query_as(
-        "select f.status_id, f.uri from favourites f join statuses s on s.id = f.status_id
-         where f.account_id = $1 and (f.uri = $2 or s.uri = $3)
-         order by f.uri = $2 desc limit 1",
-    )
-    .bind(it.actor.id)
-    .bind(target.id)
-    .bind(target.aimed_at)
-    .fetch_optional(&mut *connection)
-    .await?;
-    let Some((status_id, uri)) = row else {
+    let Some(status_id) = meant(it, connection, target, LIKED).await? else {
         return Ok(false);
     };
-    if !target.means(&uri) {
-        return Ok(false);
-    }
     if let Some(favourite) = favourites::remove(connection, it.actor.id, status_id).await? {
         notifications::withdraw(connection, NotificationKind::Favourite, favourite.id).await?;
     }
@@ -147,22 +169,9 @@ async fn undo_announce(
     connection: &mut PgConnection,
     target: &Target<'_>,
 ) -> Result<bool, Halt> {
-    let row: Option<(i64, String)> = sqlx::query_as(
-        "select b.id, b.uri from statuses b join statuses s on s.id = b.reblog_of_id
-         where b.account_id = $1 and b.deleted_at is null and (b.uri = $2 or s.uri = $3)
-         order by b.uri = $2 desc limit 1",
-    )
-    .bind(it.actor.id)
-    .bind(target.id)
-    .bind(target.aimed_at)
-    .fetch_optional(&mut *connection)
-    .await?;
-    let Some((id, uri)) = row else {
+    let Some(id) = meant(it, connection, target, ANNOUNCED).await? else {
         return Ok(false);
     };
-    if !target.means(&uri) {
-        return Ok(false);
-    }
     statuses::delete(connection, id).await?;
     Ok(true)
 }
@@ -172,22 +181,9 @@ async fn undo_block(
     connection: &mut PgConnection,
     target: &Target<'_>,
 ) -> Result<bool, Halt> {
-    let row: Option<(i64, String)> = sqlx::query_as(
-        "select b.target_id, b.uri from blocks b join accounts a on a.id = b.target_id
-         where b.account_id = $1 and (b.uri = $2 or a.uri = $3)
-         order by b.uri = $2 desc limit 1",
-    )
-    .bind(it.actor.id)
-    .bind(target.id)
-    .bind(target.aimed_at)
-    .fetch_optional(&mut *connection)
-    .await?;
-    let Some((target_id, uri)) = row else {
+    let Some(target_id) = meant(it, connection, target, BLOCKED).await? else {
         return Ok(false);
     };
-    if !target.means(&uri) {
-        return Ok(false);
-    }
     blocks::unblock(connection, it.actor.id, target_id).await?;
     Ok(true)
 }
