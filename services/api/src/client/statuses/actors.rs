@@ -3,12 +3,13 @@
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use sqlx::PgConnection;
 
 use super::seen;
 use crate::auth::{MaybeUser, Scope};
 use crate::client::id::Id;
 use crate::client::load;
-use crate::client::page::read_page;
+use crate::client::page::{Page, read_page};
 use crate::error::ApiResult;
 use crate::pagination::{Links, Paging};
 use crate::state::App;
@@ -20,7 +21,6 @@ pub(crate) async fn reblogged_by(
     paging: Paging,
 ) -> ApiResult<Response> {
     viewer.require(Scope::ReadAccounts)?;
-    let instance = &app.deps.instance;
     let mut connection = app.deps.pool.acquire().await?;
     seen(&mut connection, viewer.account_id(), id).await?;
     let page = read_page!(
@@ -34,9 +34,7 @@ pub(crate) async fn reblogged_by(
         by "s.id",
         id,
     )?;
-    let body = load::accounts_in_order(&mut connection, instance, &page.items()).await?;
-    let links = page.links(&paging, instance, Links::WhenFull);
-    Ok((links, Json(body)).into_response())
+    shown(&app, &mut connection, &paging, &page).await
 }
 
 pub(crate) async fn favourited_by(
@@ -46,7 +44,6 @@ pub(crate) async fn favourited_by(
     paging: Paging,
 ) -> ApiResult<Response> {
     viewer.require(Scope::ReadAccounts)?;
-    let instance = &app.deps.instance;
     let mut connection = app.deps.pool.acquire().await?;
     seen(&mut connection, viewer.account_id(), id).await?;
     let page = read_page!(
@@ -59,7 +56,18 @@ pub(crate) async fn favourited_by(
         by "f.id",
         id,
     )?;
-    let body = load::accounts_in_order(&mut connection, instance, &page.items()).await?;
-    let links = page.links(&paging, instance, Links::WhenFull);
+    shown(&app, &mut connection, &paging, &page).await
+}
+
+/// The accounts of a page.
+async fn shown(
+    app: &App,
+    connection: &mut PgConnection,
+    paging: &Paging,
+    page: &Page,
+) -> ApiResult<Response> {
+    let instance = &app.deps.instance;
+    let body = load::accounts_in_order(connection, instance, &page.items()).await?;
+    let links = page.links(paging, instance, Links::WhenFull);
     Ok((links, Json(body)).into_response())
 }

@@ -1,8 +1,7 @@
 //! Timelines.
 
-pub(crate) mod bookmarks;
-pub(crate) mod favourites;
 pub(crate) mod home;
 pub(crate) mod home_list;
+pub(crate) mod kept;
 pub(crate) mod public;
 pub(crate) mod tag;
