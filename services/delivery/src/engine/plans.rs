@@ -24,7 +24,7 @@ async fn run(pool: &PgPool, statement: String) {
         .expect("done");
 }
 
-/// Finished rows of each day: with fewer, reading all of them is the cheaper plan.
+/// Finished rows of each day, so that a plan that reads them shows.
 const FINISHED: i64 = 5_000;
 
 /// A partition for each day that lies behind, and one host. Posts were made eight days ago and
@@ -38,6 +38,16 @@ async fn fill(pool: &PgPool) -> (Vec<i64>, Vec<i64>) {
         run(
             pool,
             format!("create table day_{ago} partition of deliveries {bounds}"),
+        )
+        .await;
+        run(
+            pool,
+            format!(
+                "insert into deliveries (activity_id, inbox_id, host, shard, lane, order_key, seq,
+                                         state)
+                 select {from} + 1000 + n, 0, 'other.test', 0, 'bulk', 'old' || n, 1, 'delivered'
+                 from generate_series(1, {FINISHED}) n"
+            ),
         )
         .await;
     }
