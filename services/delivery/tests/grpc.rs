@@ -44,11 +44,11 @@ fn steer(host: &str) -> proto::SteerHostRequest {
     }
 }
 
-fn at(host: &str) -> Option<proto::DeliveryFilter> {
-    Some(proto::DeliveryFilter {
+fn at(host: &str) -> proto::DeliveryFilter {
+    proto::DeliveryFilter {
         host: host.to_owned(),
         ..proto::DeliveryFilter::default()
-    })
+    }
 }
 
 fn meaning(filter: Option<proto::DeliveryFilter>) -> proto::MoveRequest {
@@ -171,7 +171,7 @@ async fn deliveries_are_listed_replayed_and_purged() {
     }
     // In pages of two, each row once.
     let page = |after| proto::ListDeliveriesRequest {
-        filter: at("a.sim.test"),
+        filter: Some(at("a.sim.test")),
         limit: 2,
         after,
     };
@@ -189,7 +189,7 @@ async fn deliveries_are_listed_replayed_and_purged() {
     assert_eq!(rest.len(), 1);
     assert_eq!(rest[0].activity_id, ids[2]);
 
-    let steps = deliveries.replay(meaning(at("a.sim.test"))).await;
+    let steps = deliveries.replay(meaning(Some(at("a.sim.test")))).await;
     let mut steps = steps.expect("begins").into_inner();
     let mut last = None;
     while let Some(step) = steps.next().await {
@@ -201,7 +201,7 @@ async fn deliveries_are_listed_replayed_and_purged() {
     for id in &ids {
         rig.until(*id, INBOX, "delivered").await;
     }
-    let steps = deliveries.purge(meaning(at("b.sim.test"))).await;
+    let steps = deliveries.purge(meaning(Some(at("b.sim.test")))).await;
     let steps = steps.expect("begins").into_inner();
     let steps: Vec<proto::Progress> = steps.try_collect().await.expect("steps");
     let last = steps.last().expect("at least one");

@@ -15,8 +15,8 @@ async fn undo(rig: &Rig, order_key: &str, seq: i64, undone: i64) -> i64 {
     let id = rig.plan(&Plan::new("Undo", order_key, seq, &[INBOX])).await;
     sqlx::query(
         "update activities u set body = convert_to(
-             json_build_object('type', 'Undo', 'object', json_build_object('id', f.uri))::text,
-             'UTF8')
+             (convert_from(u.body, 'UTF8')::jsonb || jsonb_build_object('object',
+                 convert_from(f.body, 'UTF8')::jsonb))::text, 'UTF8')
          from activities f where u.id = $1 and f.id = $2",
     )
     .bind(id)

@@ -5,7 +5,7 @@ mod common;
 
 use std::time::Duration;
 
-use common::hosts::FLAKY;
+use common::hosts::{FLAKY, timeless};
 use common::{PATIENCE, Plan, Rig};
 use tidegate_delivery::DeliveryOptions;
 use tidegate_loadtest::{Fault, HostBehaviour, Script};
@@ -62,7 +62,8 @@ async fn due(rig: &Rig, id: i64, attempts: i32) -> OffsetDateTime {
 async fn an_activity_climbs_the_whole_ladder_and_no_step_is_early() {
     let (mut rig, hands) = driven().await;
     let broken = Script::always(Fault::Status { code: 500 });
-    rig.sim.add_host("a.sim.test", HostBehaviour::inbox(broken));
+    let broken = timeless(HostBehaviour::inbox(broken));
+    rig.sim.add_host("a.sim.test", broken);
     rig.sim.add_actor("a.sim.test", "bob", true);
     rig.start();
     let id = rig.send(&Plan::new("Create", "k", 1, &[INBOX])).await;
@@ -177,7 +178,7 @@ async fn the_pace_of_a_429_is_kept_for_a_day_and_then_forgotten() {
     let refusing = Fault::TooManyRequests {
         retry_after: "1".to_owned(),
     };
-    let once = HostBehaviour::inbox(Script::first(1, refusing));
+    let once = timeless(HostBehaviour::inbox(Script::first(1, refusing)));
     rig.sim.add_host("a.sim.test", once);
     rig.sim.add_actor("a.sim.test", "bob", true);
     rig.start();

@@ -1,6 +1,6 @@
 //! Hosts that come and go, and questions to the database.
 
-use tidegate_loadtest::HostBehaviour;
+use tidegate_loadtest::{HostBehaviour, SignaturePolicy};
 use tidegate_model::ManualClock;
 use tidegate_testkit::BreakableProxy;
 use time::OffsetDateTime;
@@ -10,6 +10,14 @@ use super::{PATIENCE, Plan, Rig};
 
 /// The shared inbox of [`Rig::flaky`] and [`Rig::nobody`].
 pub const FLAKY: &str = "http://a.flaky.test/inbox";
+
+/// The same host whatever the time is: signatures of another day are not refused.
+pub fn timeless(habits: HostBehaviour) -> HostBehaviour {
+    HostBehaviour {
+        signatures: SignaturePolicy::RecordOnly,
+        ..habits
+    }
+}
 
 /// A host that takes everything, for [`Rig::look`].
 const WATCHED: &str = "http://watched.sim.test/inbox";
@@ -91,7 +99,7 @@ impl Rig {
     /// that is due now, of another host, was found and sent.
     pub async fn look(&self, name: &str) {
         self.sim
-            .add_host("watched.sim.test", HostBehaviour::default());
+            .add_host("watched.sim.test", timeless(HostBehaviour::default()));
         let id = self.plan(&Plan::new("Create", name, 1, &[WATCHED])).await;
         sqlx::query(
             "update deliveries set state = 'parked', reason = 'status_500', not_before = $2
