@@ -7,23 +7,32 @@ use std::time::Duration;
 
 use common::hosts::FLAKY as INBOX;
 use common::{Plan, Rig};
+use serde_json::Value;
+use tidegate_federation::signature::body_digest;
 
 const FAILING: &str = "select count(*) from hosts where state = 'failing'";
 
 /// Plans and publishes an Undo that names this activity.
 async fn undo(rig: &Rig, order_key: &str, seq: i64, undone: i64) -> i64 {
     let id = rig.plan(&Plan::new("Undo", order_key, seq, &[INBOX])).await;
-    sqlx::query(
-        "update activities u set body = convert_to(
-             (convert_from(u.body, 'UTF8')::jsonb || jsonb_build_object('object',
-                 convert_from(f.body, 'UTF8')::jsonb))::text, 'UTF8')
-         from activities f where u.id = $1 and f.id = $2",
-    )
-    .bind(id)
-    .bind(undone)
-    .execute(rig.pool())
-    .await
-    .expect("a body");
+    let body = async |id: i64| -> Value {
+        let body: Vec<u8> = sqlx::query_scalar("select body from activities where id = $1")
+            .bind(id)
+            .fetch_one(rig.pool())
+            .await
+            .expect("a body");
+        serde_json::from_slice(&body).expect("JSON")
+    };
+    let mut whole = body(id).await;
+    whole["object"] = body(undone).await;
+    let whole = whole.to_string().into_bytes();
+    sqlx::query("update activities set body = $2, digest = $3 where id = $1")
+        .bind(id)
+        .bind(&whole)
+        .bind(body_digest(&whole))
+        .execute(rig.pool())
+        .await
+        .expect("a body");
     rig.publish(id).await;
     id
 }
