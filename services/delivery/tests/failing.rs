@@ -94,7 +94,7 @@ async fn probes_take_turns_and_are_no_more_than_the_schedule_says() {
 
 #[tokio::test]
 async fn a_probe_that_is_not_sent_after_all_makes_place_for_the_next() {
-    let mut rig = Rig::new().await;
+    let mut rig = Rig::new().await.patient(Duration::from_secs(20));
     // The host answers once, and asks to be left alone for an hour.
     let alone = Script::first(
         1,

@@ -71,7 +71,7 @@ async fn listed(
 
 #[tokio::test]
 async fn a_host_is_shown_paused_resumed_and_tried() {
-    let mut rig = Rig::new().await;
+    let mut rig = Rig::new().await.patient(Duration::from_secs(20));
     rig.options.probe_first = Duration::from_hours(1);
     let proxy = rig.flaky().await;
     proxy.cut();

@@ -126,7 +126,7 @@ async fn a_follow_and_its_undo_that_were_never_sent_are_cancelled_whole() {
 
 #[tokio::test]
 async fn of_a_follow_that_may_have_arrived_the_undo_is_sent() {
-    let mut rig = Rig::new().await;
+    let mut rig = Rig::new().await.patient(Duration::from_secs(20));
     rig.options.probe_first = Duration::from_hours(1);
     let proxy = rig.flaky().await;
     // The host takes the request, and nobody learns of it.

@@ -96,7 +96,7 @@ async fn a_paused_host_is_sent_nothing_and_a_resumed_one_everything_in_order() {
 
 #[tokio::test]
 async fn a_failing_host_is_tried_when_an_operator_says_so() {
-    let mut rig = Rig::new().await;
+    let mut rig = Rig::new().await.patient(Duration::from_secs(20));
     rig.options.probe_first = Duration::from_hours(1);
     let proxy = rig.flaky().await;
     proxy.cut();
