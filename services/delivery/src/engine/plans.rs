@@ -17,6 +17,11 @@ const DAYS: i64 = 24;
 /// Rows of one statement.
 const ROWS: i64 = 50;
 
+/// Some time after which nothing happens.
+fn now() -> OffsetDateTime {
+    OffsetDateTime::UNIX_EPOCH + Duration::days(20_000)
+}
+
 async fn run(pool: &PgPool, statement: String) {
     sqlx::query(AssertSqlSafe(statement))
         .execute(pool)
@@ -30,8 +35,7 @@ const FINISHED: i64 = 5_000;
 /// A partition for each day that lies behind, and one host. Posts were made eight days ago and
 /// edited seven days ago; the ids of both.
 async fn fill(pool: &PgPool) -> (Vec<i64>, Vec<i64>) {
-    let now = OffsetDateTime::now_utc();
-    let day = |ago: i64| id_at(now - Duration::days(ago));
+    let day = |ago: i64| id_at(now() - Duration::days(ago));
     for ago in 0..DAYS {
         let (from, to) = (day(ago + 1), day(ago));
         let bounds = format!("for values from ({from}) to ({to})");
@@ -111,7 +115,7 @@ async fn looks_of_reading(pool: &PgPool, activities: &[i64], inbox: i64) -> i64 
     )))
     .bind(activities)
     .bind(vec![inbox; activities.len()])
-    .bind(OffsetDateTime::now_utc())
+    .bind(now())
     .fetch_one(&mut *snapshot)
     .await
     .expect("a plan");
@@ -135,7 +139,7 @@ async fn looks_of_writing(pool: &PgPool, activities: &[i64], inbox: i64) -> i64 
     .bind(vec![None::<OffsetDateTime>; many])
     .bind(vec![Some(202); many])
     .bind(vec![None::<&str>; many])
-    .bind(OffsetDateTime::now_utc())
+    .bind(now())
     .fetch_one(&mut *transaction)
     .await
     .expect("a plan");
