@@ -25,7 +25,9 @@ class Sim:
         self.ca = folder / "sim-ca.pem"
         command = [binary, "sim", "--listen", f"127.0.0.1:{SIM}", "--control", f"127.0.0.1:{CONTROL}",
                    "--resolve", f"us.test=127.0.0.1:{API}", "--tls-listen", f"127.0.0.1:{TLS}",
-                   "--tls-ca", str(self.ca), "--tls-suffix", "tls.test"]
+                   "--tls-ca", str(self.ca), "--tls-suffix", "tls.test",
+                   # Before it knows its hosts it is busy: a refusal for good would be one of the host's.
+                   "--strangers", "503"]
         env = dict(os.environ, RUST_LOG="warn")
         self.process = Process("simulator", [str(part) for part in command], env, folder / "sim.log")
         self.hosts = {}

@@ -4,6 +4,7 @@
 use std::{io::IsTerminal, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Parser, Subcommand};
+use http::StatusCode;
 use tidegate_loadtest::{
     Sim, SimConfig, SimTls,
     bare::{self, BareOptions},
@@ -72,6 +73,10 @@ struct SimOptions {
     /// Where the certificate of the authority for it is written.
     #[arg(long)]
     tls_ca: Option<PathBuf>,
+    /// What a name is answered that is no simulated host: as servers do, or 503 where hosts are
+    /// made only after the start and senders are to come again.
+    #[arg(long, default_value = "421")]
+    strangers: StatusCode,
     /// Names one label below this have a certificate.
     #[arg(long, default_value = "tls.test")]
     tls_suffix: String,
@@ -152,6 +157,7 @@ async fn run_sim(options: SimOptions) -> anyhow::Result<()> {
     let sim = Sim::start(SimConfig {
         listen: options.listen,
         resolve: options.resolve.into_iter().collect(),
+        strangers: options.strangers,
         tls: options
             .tls_listen
             .zip(options.tls_ca)

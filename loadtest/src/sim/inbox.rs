@@ -26,8 +26,9 @@ impl Sim {
     /// Handles one request from arrival to answer.
     pub(super) async fn handle(&self, arrived: Arrived) -> Outcome {
         let Some(host) = self.shared.world.host(&arrived.host) else {
-            self.write_down(&arrived, None, Verdict::Unsigned, 421, false);
-            return Outcome::Answer(answer::status(StatusCode::MISDIRECTED_REQUEST));
+            let status = self.shared.strangers;
+            self.write_down(&arrived, None, Verdict::Unsigned, status.as_u16(), false);
+            return Outcome::Answer(answer::status(status));
         };
         let active = host.behaviour();
         let _visit = host.visits.enter();

@@ -25,6 +25,7 @@ pub(crate) use actions::fresh_number;
 pub use actions::{Delivery, Sent};
 pub use directory::RemoteActor;
 pub use hostile::{RawRequest, RawSignature};
+use http::StatusCode;
 pub use posts::{PostSpec, Posted, Visibility};
 use tokio::sync::{Semaphore, broadcast};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -80,6 +81,8 @@ pub struct SimConfig {
     pub keys: Vec<Arc<SimKey>>,
     /// Largest body that is read; larger ones are answered with 413.
     pub largest_body: usize,
+    /// What a name is answered that is no host of ours.
+    pub strangers: StatusCode,
     /// A second port, over TLS.
     pub tls: Option<SimTls>,
 }
@@ -94,6 +97,7 @@ impl Default for SimConfig {
             keys: Vec::new(),
             // What Mastodon takes.
             largest_body: 1 << 20,
+            strangers: StatusCode::MISDIRECTED_REQUEST,
             tls: None,
         }
     }
@@ -128,6 +132,7 @@ struct Shared {
     outgoing: Semaphore,
     events: broadcast::Sender<Arc<Entry>>,
     largest_body: usize,
+    strangers: StatusCode,
     handshakes: AtomicU64,
     stop: CancellationToken,
     tasks: TaskTracker,
@@ -158,6 +163,7 @@ impl Sim {
             outgoing: Semaphore::new(OUTGOING),
             events: broadcast::channel(EVENTS).0,
             largest_body: config.largest_body,
+            strangers: config.strangers,
             handshakes: AtomicU64::new(0),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
