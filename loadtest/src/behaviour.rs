@@ -195,6 +195,14 @@ pub enum SignaturePolicy {
 pub struct HostBehaviour {
     /// Time before every answer, in milliseconds.
     pub latency_millis: u64,
+    /// How far that time strays, either way, in milliseconds.
+    pub jitter_millis: u64,
+    /// One delivery in so many meets a TCP reset, and every second of these took effect before;
+    /// 0: none.
+    pub resets_one_in: u64,
+    /// Bytes a second in each direction of a connection, in small pieces, from when the host's
+    /// name is known on.
+    pub bytes_per_second: Option<u32>,
     /// What happens to POSTs to inboxes.
     pub inbox: Script,
     /// What happens to GETs: actors, notes, WebFinger, NodeInfo.
@@ -221,6 +229,9 @@ impl Default for HostBehaviour {
     fn default() -> Self {
         Self {
             latency_millis: 0,
+            jitter_millis: 0,
+            resets_one_in: 0,
+            bytes_per_second: None,
             inbox: Script::default(),
             documents: Script::default(),
             signatures: SignaturePolicy::Require,
@@ -270,6 +281,7 @@ impl HostBehaviour {
 #[derive(Debug, Default)]
 pub(crate) struct ActiveBehaviour {
     pub(crate) habits: HostBehaviour,
+    requests: AtomicU64,
     inbox_requests: AtomicU64,
     document_requests: AtomicU64,
     pace: Mutex<Option<Pace>>,
@@ -290,6 +302,19 @@ impl ActiveBehaviour {
         }
     }
 
+    /// The time before the next answer. Spread evenly and the same in every run: multiples of
+    /// the golden ratio.
+    pub(crate) fn next_latency(&self) -> Duration {
+        const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
+        let (latency, jitter) = (self.habits.latency_millis, self.habits.jitter_millis);
+        if jitter == 0 {
+            return Duration::from_millis(latency);
+        }
+        let number = self.requests.fetch_add(1, Ordering::Relaxed);
+        let stray = (number.wrapping_mul(GOLDEN) >> 32) % (2 * jitter + 1);
+        Duration::from_millis((latency + stray).saturating_sub(jitter))
+    }
+
     /// The fault of the next delivery.
     pub(crate) fn next_inbox(&self) -> Fault {
         if !self.is_within_pace() {
@@ -301,10 +326,16 @@ impl ActiveBehaviour {
                 Fault::Status { code: 429 }
             };
         }
-        self.habits
-            .inbox
-            .at(self.inbox_requests.fetch_add(1, Ordering::Relaxed))
-            .clone()
+        let number = self.inbox_requests.fetch_add(1, Ordering::Relaxed);
+        let every = self.habits.resets_one_in;
+        if every > 0 && number % every == every - 1 {
+            return if (number / every).is_multiple_of(2) {
+                Fault::Reset
+            } else {
+                Fault::LoseAnswer
+            };
+        }
+        self.habits.inbox.at(number).clone()
     }
 
     /// A token bucket of one second's worth.
@@ -383,6 +414,40 @@ mod tests {
             .count();
         // A second's worth at once, and what grows back meanwhile.
         assert!((5..=10).contains(&taken), "{taken}");
+    }
+
+    #[test]
+    fn one_in_so_many_is_reset_before_or_after_its_effect() {
+        let active = ActiveBehaviour::new(HostBehaviour {
+            resets_one_in: 100,
+            ..HostBehaviour::default()
+        });
+        let faults: Vec<Fault> = (0..400).map(|_| active.next_inbox()).collect();
+        let count = |wanted: &Fault| faults.iter().filter(|fault| *fault == wanted).count();
+        assert_eq!(
+            (
+                count(&Fault::Ok),
+                count(&Fault::Reset),
+                count(&Fault::LoseAnswer)
+            ),
+            (396, 2, 2)
+        );
+    }
+
+    #[test]
+    fn latency_strays_evenly_and_no_further_than_said() {
+        let active = ActiveBehaviour::new(HostBehaviour {
+            latency_millis: 50,
+            jitter_millis: 20,
+            ..HostBehaviour::default()
+        });
+        let millis: Vec<u128> = (0..1_000)
+            .map(|_| active.next_latency().as_millis())
+            .collect();
+        assert_eq!(millis.iter().min(), Some(&30));
+        assert_eq!(millis.iter().max(), Some(&70));
+        let mean = millis.iter().sum::<u128>() / 1_000;
+        assert!((49..=51).contains(&mean), "{mean}");
     }
 
     #[test]

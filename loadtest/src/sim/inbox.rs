@@ -32,8 +32,8 @@ impl Sim {
         };
         let active = host.behaviour();
         let _visit = host.visits.enter();
-        if active.habits.latency_millis > 0 {
-            let latency = std::time::Duration::from_millis(active.habits.latency_millis);
+        let latency = active.next_latency();
+        if !latency.is_zero() {
             tokio::time::sleep(latency).await;
         }
         if arrived.method == Method::POST {

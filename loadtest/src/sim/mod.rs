@@ -5,6 +5,7 @@ mod answer;
 mod directory;
 mod hostile;
 mod inbox;
+mod line;
 mod posts;
 mod server;
 mod tls;

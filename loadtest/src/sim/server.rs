@@ -3,13 +3,7 @@
 
 use std::{
     convert::Infallible,
-    io,
-    pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    task::{Context, Poll},
+    sync::{Arc, atomic::Ordering},
     time::{Duration, SystemTime},
 };
 
@@ -19,7 +13,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     sync::Semaphore,
 };
@@ -28,6 +22,7 @@ use tokio_rustls::TlsAcceptor;
 use super::{
     Sim,
     answer::{self, Body},
+    line::{Condition, Line},
 };
 use crate::signature::RequestView;
 
@@ -104,18 +99,15 @@ pub(super) async fn serve(sim: Sim, listener: TcpListener, tls: Option<TlsAccept
 async fn connection(sim: Sim, stream: TcpStream, tls: Option<TlsAcceptor>) {
     // Answers are small; without this each waits for the peer's delayed acknowledgement.
     let _ = stream.set_nodelay(true);
-    let reset = Arc::new(AtomicBool::new(false));
-    let stream = Resettable {
-        stream,
-        reset: Arc::clone(&reset),
-    };
+    let condition = Arc::<Condition>::default();
+    let stream = Line::new(stream, Arc::clone(&condition));
     let Some(tls) = tls else {
-        return speak(sim, stream, "http", reset).await;
+        return speak(sim, stream, "http", condition).await;
     };
     match tokio::time::timeout(IDLE, tls.accept(stream)).await {
         Ok(Ok(stream)) => {
             sim.shared.handshakes.fetch_add(1, Ordering::Relaxed);
-            speak(sim, stream, "https", reset).await;
+            speak(sim, stream, "https", condition).await;
         }
         Ok(Err(error)) => tracing::debug!(%error, "no handshake"),
         Err(_) => tracing::debug!("no handshake in time"),
@@ -126,12 +118,12 @@ async fn speak(
     sim: Sim,
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     scheme: &'static str,
-    reset: Arc<AtomicBool>,
+    condition: Arc<Condition>,
 ) {
     let io = TokioIo::new(stream);
     let stop = sim.shared.stop.clone();
     let service =
-        service_fn(move |request| respond(sim.clone(), request, scheme, Arc::clone(&reset)));
+        service_fn(move |request| respond(sim.clone(), request, scheme, Arc::clone(&condition)));
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(IDLE)
@@ -159,13 +151,21 @@ async fn respond(
     sim: Sim,
     request: Request<Incoming>,
     scheme: &'static str,
-    reset: Arc<AtomicBool>,
+    condition: Arc<Condition>,
 ) -> Result<Response<Body>, Cut> {
     let (parts, body) = request.into_parts();
     let host_header = match parts.headers.get("host").map(http::HeaderValue::to_str) {
         Some(Ok(host)) => host.to_owned(),
         _ => return Ok(answer::status(StatusCode::BAD_REQUEST)),
     };
+    let host = host_header
+        .split(':')
+        .next()
+        .unwrap_or_default()
+        .to_ascii_lowercase();
+    if let Some(known) = sim.shared.world.host(&host) {
+        condition.pace(known.behaviour().habits.bytes_per_second);
+    }
     let body = match Limited::new(body, sim.shared.largest_body).collect().await {
         Ok(body) => body.to_bytes(),
         Err(error) if error.is::<LengthLimitError>() => {
@@ -180,11 +180,7 @@ async fn respond(
     let arrived = Arrived {
         at: SystemTime::now(),
         method: parts.method,
-        host: host_header
-            .split(':')
-            .next()
-            .unwrap_or_default()
-            .to_ascii_lowercase(),
+        host,
         host_header,
         target: target.to_owned(),
         headers: parts.headers,
@@ -194,66 +190,9 @@ async fn respond(
     match sim.handle(arrived).await {
         Outcome::Answer(response) => Ok(response),
         Outcome::Reset => {
-            reset.store(true, Ordering::Relaxed);
+            condition.end_with_a_reset();
             Err(Cut)
         }
-    }
-}
-
-/// A connection that can be ended by a reset instead of an orderly close.
-struct Resettable {
-    stream: TcpStream,
-    reset: Arc<AtomicBool>,
-}
-
-impl Drop for Resettable {
-    fn drop(&mut self) {
-        if self.reset.load(Ordering::Relaxed) {
-            let _ = self.stream.set_zero_linger();
-        }
-    }
-}
-
-impl AsyncRead for Resettable {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, buffer)
-    }
-}
-
-impl AsyncWrite for Resettable {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.reset.load(Ordering::Relaxed) {
-            return Poll::Ready(Ok(()));
-        }
-        Pin::new(&mut self.stream).poll_shutdown(context)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
     }
 }
 
