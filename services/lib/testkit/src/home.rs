@@ -74,7 +74,11 @@ pub(crate) fn free_port() -> Result<u16> {
 }
 
 pub(crate) fn answers(port: u16) -> bool {
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    answers_at(Ipv4Addr::LOCALHOST, port)
+}
+
+pub(crate) fn answers_at(address: Ipv4Addr, port: u16) -> bool {
+    let address = SocketAddr::from((address, port));
     TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_ok()
 }
 

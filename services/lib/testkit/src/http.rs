@@ -1,7 +1,7 @@
 //! Just enough HTTP to talk to RabbitMQ's management interface on this machine.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{Ipv4Addr, TcpStream};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -11,7 +11,17 @@ const GUEST: &str = "Z3Vlc3Q6Z3Vlc3Q=";
 
 /// Sends one request and returns the body of a 2xx answer. Blocks.
 pub(crate) fn request(port: u16, method: &str, path: &str, body: &str) -> Result<String> {
-    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+    request_at((Ipv4Addr::LOCALHOST, port), method, path, body)
+}
+
+/// The same to a node that is not at loopback.
+pub(crate) fn request_at(
+    place: (Ipv4Addr, u16),
+    method: &str,
+    path: &str,
+    body: &str,
+) -> Result<String> {
+    let mut stream = TcpStream::connect(place)?;
     stream.set_read_timeout(Some(Duration::from_secs(20)))?;
     write!(
         stream,

@@ -1,15 +1,22 @@
-//! Three RabbitMQ nodes that form a cluster, as operators run them, to kill some of.
+//! Three RabbitMQ nodes that form a cluster, as operators run them: to kill some of, or to cut
+//! them off from each other.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use nix::sys::signal::Signal;
 
+use crate::network::Network;
 use crate::rabbitmq::Node;
 use crate::{BreakableProxy, home};
 
 /// As many as a quorum needs to survive one.
 const NODES: usize = 3;
+
+/// A node that stopped serving notices within seconds that the others are back. RabbitMQ 3.10 on
+/// Erlang 25 may hang on its way back; what runs it would give it a minute.
+const REUNION: Duration = Duration::from_mins(1);
 
 /// The question who has the copies, without headings.
 const LIST: [&str; 6] = [
@@ -25,6 +32,8 @@ const LIST: [&str; 6] = [
 pub struct RabbitCluster {
     nodes: Vec<Node>,
     balancer: BreakableProxy,
+    /// When each node is on a machine of its own.
+    network: Option<Network>,
 }
 
 /// Who has the copies of a queue.
@@ -39,18 +48,67 @@ pub struct Replicas {
 impl RabbitCluster {
     /// Starts the nodes, one after the other: each finds those before it.
     pub async fn start() -> Self {
-        let nodes = tokio::task::spawn_blocking(start)
-            .await
-            .expect("the starting thread does not panic")
-            .expect("a cluster of RabbitMQ starts");
-        let upstreams = nodes.iter().map(|node| format!("127.0.0.1:{}", node.amqp));
+        Self::start_on(|| Ok(None)).await
+    }
+
+    /// The same with each node on a machine of its own, see [`Self::deafen`]. Needs root.
+    pub async fn start_apart() -> Self {
+        Self::start_on(|| Network::start(NODES as u8).map(Some)).await
+    }
+
+    async fn start_on(make: impl FnOnce() -> Result<Option<Network>> + Send + 'static) -> Self {
+        let started = blocking(move || {
+            let network = make()?;
+            let nodes = start(network.as_ref())?;
+            Ok((network, nodes))
+        });
+        let (network, nodes) = started.await.expect("a cluster of RabbitMQ starts");
+        let upstreams = nodes
+            .iter()
+            .map(|node| format!("{}:{}", node.address(), node.amqp));
         let balancer = BreakableProxy::balancing(upstreams.collect()).await;
-        Self { nodes, balancer }
+        Self {
+            nodes,
+            balancer,
+            network,
+        }
     }
 
     /// A URL behind which a node answers as long as one lives.
     pub fn url(&self) -> String {
         format!("amqp://guest:guest@{}/%2f", self.balancer.address)
+    }
+
+    /// The URL of one node, whether or not it answers.
+    pub fn url_of(&self, number: usize) -> String {
+        let node = &self.nodes[number];
+        format!("amqp://guest:guest@{}:{}/%2f", node.address(), node.amqp)
+    }
+
+    /// From now on `listener` hears nothing from `speaker`: a connection between them is dead in
+    /// both directions, though only one is dropped.
+    pub fn deafen(&self, listener: usize, speaker: usize) {
+        tokio::task::block_in_place(|| self.network().deafen(listener, speaker))
+            .expect("packets are dropped");
+    }
+
+    /// All hear each other again.
+    pub fn heal(&self) {
+        tokio::task::block_in_place(|| self.network().heal()).expect("packets pass again");
+    }
+
+    /// Waits until every node serves, and starts those again that do not by themselves, as what
+    /// runs them would; which these were.
+    pub async fn reunite(&self) -> Vec<usize> {
+        let nodes = self.nodes.clone();
+        blocking(move || reunite(&nodes))
+            .await
+            .expect("the cluster is whole")
+    }
+
+    fn network(&self) -> &Network {
+        let network = self.network.as_ref();
+        network.expect("only a cluster that started apart has a network")
     }
 
     /// Ends a node as a power cut would.
@@ -120,10 +178,37 @@ async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(work).await?
 }
 
-fn start() -> Result<Vec<Node>> {
+fn reunite(nodes: &[Node]) -> Result<Vec<usize>> {
+    let all = || Ok(nodes.iter().all(Node::serves));
+    if home::wait_until("every node to serve", REUNION, all).is_ok() {
+        return Ok(Vec::new());
+    }
+    let away = nodes.iter().enumerate().filter(|(_, node)| !node.serves());
+    let away: Vec<usize> = away.map(|(number, _)| number).collect();
+    // All at once: each waits for the others' tables.
+    std::thread::scope(|scope| {
+        let restarts = away.iter().map(|number| {
+            let node = &nodes[*number];
+            scope.spawn(move || {
+                node.end(Signal::SIGKILL)?;
+                node.start().with_context(|| node.log_tail())
+            })
+        });
+        let restarts: Vec<_> = restarts.collect();
+        for restart in restarts {
+            restart.join().expect("a restart does not panic")?;
+        }
+        Ok(away.clone())
+    })
+}
+
+fn start(network: Option<&Network>) -> Result<Vec<Node>> {
     let epmd = home::free_port()?;
     let nodes = (0..NODES)
-        .map(|_| Node::new(home::private_folder("rabbitmq")?, epmd))
+        .map(|number| {
+            let machine = network.map(|network| network.machines()[number].clone());
+            Node::new(home::private_folder("rabbitmq")?, epmd, machine)
+        })
         .collect::<Result<Vec<_>>>()?;
     let names: Vec<String> = nodes.iter().map(Node::name).collect();
     let cookie = format!("cookie{}", home::unique());

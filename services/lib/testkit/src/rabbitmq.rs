@@ -3,6 +3,7 @@
 //! A start takes 7 to 27 seconds, so that the shared node stays up between runs.
 
 use std::fs;
+use std::net::Ipv4Addr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -13,10 +14,15 @@ use anyhow::{Context, Result};
 use nix::sys::signal::Signal;
 use tokio::sync::OnceCell;
 
+use crate::network::Machine;
 use crate::{Certificates, home, http};
 
 /// Slowest start seen on a loaded machine was 27 s.
 const START: Duration = Duration::from_mins(2);
+
+/// Nodes of a cluster take a silent one for dead after so many seconds: what RabbitMQ's own tests
+/// of partitions use, where its default of 60 would outlast them.
+const TICK: u32 = 15;
 
 const BINARIES: [&str; 2] = [
     "/usr/lib/rabbitmq/bin/rabbitmq-server",
@@ -27,7 +33,7 @@ const BINARIES: [&str; 2] = [
 #[derive(Debug)]
 pub struct RabbitMq {
     pub(crate) place: Place,
-    private: bool,
+    pub(crate) private: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -46,6 +52,8 @@ pub(crate) struct Node {
     pub(crate) management: u16,
     distribution: u16,
     epmd: u16,
+    /// Where it runs; `None`: on this one, at loopback.
+    machine: Option<Machine>,
 }
 
 impl RabbitMq {
@@ -73,7 +81,7 @@ impl RabbitMq {
     /// A node of this test's own, which may be killed; it ends with the value.
     pub async fn private() -> Self {
         tokio::task::spawn_blocking(|| -> Result<Self> {
-            let node = Node::new(home::private_folder("rabbitmq")?, home::free_port()?)?;
+            let node = Node::new(home::private_folder("rabbitmq")?, home::free_port()?, None)?;
             node.start()?;
             Ok(Self {
                 place: Place::Node(node),
@@ -93,7 +101,7 @@ impl RabbitMq {
             ("keyfile", certificates.key()),
         ];
         tokio::task::spawn_blocking(move || -> Result<(Self, String)> {
-            let node = Node::new(home::private_folder("rabbitmq")?, home::free_port()?)?;
+            let node = Node::new(home::private_folder("rabbitmq")?, home::free_port()?, None)?;
             let port = home::free_port()?;
             let listener = format!(
                 "listeners.ssl.1 = 127.0.0.1:{port}\nssl_options.verify = verify_none\n\
@@ -157,16 +165,6 @@ impl RabbitMq {
             .expect("the limit is set");
     }
 
-    /// Deletes a queue of a private node's first virtual host behind everybody's back.
-    pub async fn delete_queue(&self, queue: &str) {
-        assert!(self.private, "it may be another test's");
-        let (port, path) = (self.node().management, format!("/api/queues/%2f/{queue}"));
-        tokio::task::spawn_blocking(move || http::request(port, "DELETE", &path, ""))
-            .await
-            .expect("the thread does not panic")
-            .expect("the queue is deleted");
-    }
-
     /// How many consumers a private node has, to see whether any were left behind.
     pub async fn consumers(&self) -> usize {
         let node = self.node().clone();
@@ -189,7 +187,7 @@ impl RabbitMq {
         Ok(())
     }
 
-    fn node(&self) -> &Node {
+    pub(crate) fn node(&self) -> &Node {
         match &self.place {
             Place::Node(node) => node,
             Place::Url(_) => panic!("TIDEGATE_TEST_RABBITMQ names a server that is not ours"),
@@ -221,14 +219,14 @@ fn ensure_running() -> Result<Node> {
         }
         fs::remove_dir_all(&folder)?;
     }
-    let node = Node::new(folder, home::free_port()?)?;
+    let node = Node::new(folder, home::free_port()?, None)?;
     node.start()?;
     Ok(node)
 }
 
 impl Node {
     /// A node that is not started yet. Nodes of one cluster share the port mapper.
-    pub(crate) fn new(folder: PathBuf, epmd: u16) -> Result<Self> {
+    pub(crate) fn new(folder: PathBuf, epmd: u16, machine: Option<Machine>) -> Result<Self> {
         fs::create_dir_all(&folder)?;
         let node = Self {
             folder,
@@ -236,12 +234,15 @@ impl Node {
             management: home::free_port()?,
             distribution: home::free_port()?,
             epmd,
+            machine,
         };
-        // Plugins open ports on every address unless told otherwise.
+        // Plugins open ports on every address unless told otherwise. A machine of its own is
+        // reached from this one only.
         let settings = format!(
-            "management.tcp.ip = 127.0.0.1\nmanagement.tcp.port = {}\n\
-             loopback_users.guest = true\n",
-            node.management
+            "management.tcp.ip = {}\nmanagement.tcp.port = {}\nloopback_users.guest = {}\n",
+            node.address(),
+            node.management,
+            node.machine.is_none()
         );
         fs::write(node.folder.join("rabbitmq.conf"), settings)?;
         fs::write(
@@ -263,15 +264,27 @@ impl Node {
 
     /// Its Erlang name.
     pub(crate) fn name(&self) -> String {
-        format!("t{}@localhost", self.amqp)
+        match &self.machine {
+            None => format!("t{}@localhost", self.amqp),
+            Some(machine) => format!("t{}@{}", self.amqp, machine.address),
+        }
+    }
+
+    pub(crate) fn address(&self) -> Ipv4Addr {
+        let own = self.machine.as_ref().map(|machine| machine.address);
+        own.unwrap_or(Ipv4Addr::LOCALHOST)
     }
 
     /// Makes it one of `all` when it starts; they know each other by the cookie.
+    ///
+    /// Whoever finds itself in a minority stops serving, and joins again by itself when the others
+    /// are back: with the default a cluster that was cut apart stays apart until somebody comes.
     pub(crate) fn join(&self, all: &[String], cookie: &str) -> Result<()> {
         let peers = (1..).zip(all).map(|(number, name)| {
             format!("cluster_formation.classic_config.nodes.{number} = {name}\n")
         });
-        let backend = "cluster_formation.peer_discovery_backend = classic_config\n";
+        let backend = "cluster_partition_handling = pause_minority\n\
+                       cluster_formation.peer_discovery_backend = classic_config\n";
         let settings = backend.to_owned() + &peers.collect::<String>();
         self.add_settings(&settings)?;
         let path = self.folder.join(".erlang.cookie");
@@ -295,6 +308,7 @@ impl Node {
             management: home::read_number(&folder.join("management_port"))?,
             distribution: home::read_number(&folder.join("distribution_port"))?,
             epmd: home::read_number(&folder.join("epmd_port"))?,
+            machine: None,
         })
     }
 
@@ -303,16 +317,33 @@ impl Node {
     }
 
     fn is_ready(&self) -> bool {
-        self.pid().is_some()
-            && home::answers(self.amqp)
-            && http::request(self.management, "GET", "/api/overview", "").is_ok()
+        self.pid().is_some() && self.serves()
+    }
+
+    /// Whether it takes clients, whatever its process says.
+    pub(crate) fn serves(&self) -> bool {
+        let management = (self.address(), self.management);
+        home::answers_at(self.address(), self.amqp)
+            && http::request_at(management, "GET", "/api/overview", "").is_ok()
+    }
+
+    /// The end of its log, for messages of failed tests.
+    pub(crate) fn log_tail(&self) -> String {
+        let path = self.folder.join(format!("log/{}.log", self.name()));
+        let text = fs::read_to_string(path).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().collect();
+        lines[lines.len().saturating_sub(60)..].join("\n")
     }
 
     /// A command with the node's whole environment. HOME keeps its Erlang cookie apart; a node
     /// name at `localhost` makes the machine's own name irrelevant; the distribution and the
     /// port mapper are bound to loopback, which is not their default.
     fn command(&self, program: &Path) -> Command {
-        let mut command = Command::new(program);
+        let mut command = match &self.machine {
+            None => Command::new(program),
+            Some(machine) => machine.command(program),
+        };
+        let address = self.address().to_string();
         command
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
@@ -320,10 +351,11 @@ impl Node {
             .env("HOME", &self.folder)
             .env("RABBITMQ_NODENAME", self.name())
             .env("RABBITMQ_NODE_PORT", self.amqp.to_string())
-            .env("RABBITMQ_NODE_IP_ADDRESS", "127.0.0.1")
+            .env("RABBITMQ_USE_LONGNAME", self.machine.is_some().to_string())
+            .env("RABBITMQ_NODE_IP_ADDRESS", &address)
             .env("RABBITMQ_DIST_PORT", self.distribution.to_string())
             .env("ERL_EPMD_PORT", self.epmd.to_string())
-            .env("ERL_EPMD_ADDRESS", "127.0.0.1")
+            .env("ERL_EPMD_ADDRESS", &address)
             .env("RABBITMQ_MNESIA_BASE", self.folder.join("mnesia"))
             .env("RABBITMQ_LOG_BASE", self.folder.join("log"))
             .env("RABBITMQ_PID_FILE", self.folder.join("pid"))
@@ -334,7 +366,11 @@ impl Node {
             )
             .env(
                 "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS",
-                "-kernel inet_dist_use_interface {127,0,0,1} +sbwt none",
+                format!(
+                    "-kernel inet_dist_use_interface {{{}}} -kernel net_ticktime {TICK} \
+                     +sbwt none",
+                    address.replace('.', ",")
+                ),
             )
             .current_dir(&self.folder)
             .stdin(Stdio::null());
