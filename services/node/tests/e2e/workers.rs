@@ -228,6 +228,48 @@ async fn frozen(
     Ok(())
 }
 
+/// SIGTERM of one of two under load: what it had in hand goes to the other, and nothing twice.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_is_told_to_go_leaves_nothing_to_be_sent_twice() -> anyhow::Result<()> {
+    let shards = SHARDS.to_string();
+    let extra = [("TIDEGATE_QUEUE__SHARDS", shards.as_str())];
+    let mut cluster = Cluster::start(Mode::SecondDelivery, &extra).await?;
+    if let Err(error) = told_to_go(&mut cluster).await {
+        anyhow::bail!("{error:#}\n{}", cluster.logs());
+    }
+    cluster.finish().await
+}
+
+async fn told_to_go(cluster: &mut Cluster) -> anyhow::Result<()> {
+    let pool = cluster.database()?.pool.clone();
+    let mut load = Load::start(cluster, hosts()).await?;
+    let leaver = FIRST + 1;
+    for _ in 0..3 {
+        let (_, seen) = join(cluster, leaver).await?;
+        until_leases(&pool, "its share", seen, |held| is_even(held, 2)).await?;
+        load.pace(cluster, SLOW);
+        load.write(cluster, 40).await?;
+        let open = load.missing(cluster);
+        ensure!(open >= 50, "only {open} pairs are on their way");
+        let told = Instant::now();
+        let (status, log) = cluster.take(leaver)?.terminate().await?;
+        ensure!(status.success(), "it ended with {status}: {log}");
+        let ended = told.elapsed();
+        let took = until_leases(&pool, "the heir", told, |held| is_even(held, 1)).await?;
+        load.write(cluster, 10).await?;
+        load.pace(cluster, Duration::ZERO);
+        load.arrive(cluster, THAWED).await?;
+        let repeats = load.repeats(cluster);
+        println!(
+            "told to go with {open} pairs on their way: ended after {ended:.1?}, its shards moved \
+             after {took:.1?}, {repeats} requests repeated"
+        );
+        ensure!(repeats == 0, "{repeats} requests repeated");
+    }
+    cluster.command(&["admin", "verify-deliveries"]).await?;
+    Ok(())
+}
+
 /// A process that counts otherwise does not start, and the number changes only while nobody
 /// delivers.
 async fn the_number_changes_by_command_only(cluster: &mut Cluster) -> anyhow::Result<()> {
