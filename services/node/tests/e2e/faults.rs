@@ -1,6 +1,8 @@
 //! Faults of RabbitMQ under load: posting goes on, and when the fault is over every acknowledged
 //! post is everywhere, the books agree and nothing died. The short ones run with every test run,
-//! the long ones with `make faults`.
+//! the long ones with `make faults`, and so do those of other parts, each in a file of its own.
+
+mod partition;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -71,7 +73,11 @@ impl Servers {
 }
 
 fn hosts() -> Vec<String> {
-    (0..HOSTS).map(|n| format!("f{n}.sim.test")).collect()
+    named(HOSTS)
+}
+
+fn named(count: usize) -> Vec<String> {
+    (0..count).map(|n| format!("f{n}.sim.test")).collect()
 }
 
 /// What the broker is put through.
