@@ -2,7 +2,9 @@
 //! post is everywhere, the books agree and nothing died. The short ones run with every test run,
 //! the long ones with `make faults`, and so do those of other parts, each in a file of its own.
 
+mod broker_away;
 mod partition;
+mod poison;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
