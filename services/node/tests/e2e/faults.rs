@@ -4,6 +4,7 @@
 
 mod broker_away;
 mod partition;
+mod planning;
 mod poison;
 
 use std::collections::BTreeMap;
