@@ -3,9 +3,12 @@
 //! the long ones with `make faults`, and so do those of other parts, each in a file of its own.
 
 mod broker_away;
+mod comeback;
+mod hosts_away;
 mod partition;
 mod planning;
 mod poison;
+mod rough_line;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
