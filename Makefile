@@ -22,7 +22,7 @@ kills: ## the long form of the kill tests: three rounds of every victim in both 
 bench-delivery: ## the delivery benchmark: wants an idle machine and 15 GB of disk
 	@./deploy/scripts/bench-delivery
 
-faults: ## the long faults of RabbitMQ: alarms, restarts, deleted queues, a cluster that loses its leader
+faults: ## the long faults: brokers, networks, remote hosts (as root, takes an hour; docs/benchmarks)
 	cargo test -p tidegate-node --test e2e faults -- --ignored --nocapture --test-threads=1
 
 test-fresh: ## run `make run` and `make test` in a bare Debian 12 (as root, takes half an hour)
