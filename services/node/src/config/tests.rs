@@ -57,6 +57,8 @@ fn nothing_set_up_is_a_working_development_node() {
 
 #[test]
 fn links_follow_the_port_unless_they_were_named() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let data = format!("data_dir={}", dir.path().join("data").display());
     for (flags, environment, domain, base_url) in [
         (
             &["http.listen=127.0.0.1:3055"][..],
@@ -87,7 +89,7 @@ fn links_follow_the_port_unless_they_were_named() {
             "http://box.lan:3055",
         ),
     ] {
-        let config = load_with(flags, environment).expect("loads");
+        let config = load_with(&[flags, &[&*data]].concat(), environment).expect("loads");
         assert_eq!(config.instance.domain, domain);
         assert_eq!(config.instance.base_url, base_url);
     }
