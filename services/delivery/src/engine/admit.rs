@@ -1,5 +1,6 @@
 //! Rows that were read: sent, parked, or done with.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,9 +23,10 @@ impl Engine {
         batch: &Arc<Batch>,
         reading: &Arc<Reading>,
         origin: Origin,
-        of_host: Option<&Arc<str>>,
+        of_hosts: &[Arc<str>],
     ) {
-        let mut taken = 0_usize;
+        // Of each host whose backlog was looked at.
+        let mut taken: HashMap<Arc<str>, usize> = HashMap::new();
         for pair in &batch.pairs {
             let Some(row) = reading.rows.get(pair) else {
                 if origin == Origin::Queue {
@@ -52,23 +54,40 @@ impl Engine {
                 // Not ours: the message goes back with its batch.
                 continue;
             }
-            if origin == Origin::Probe && taken > 0 {
+            let host = Arc::clone(&item.place.host);
+            if origin == Origin::Probe && taken.contains_key(&host) {
                 // One is enough; the others were candidates.
                 continue;
             }
-            taken += 1;
-            self.in_hand.insert(*pair, Arc::clone(&item.place.host));
-            let entry = self.hosts.meet(&item.place.host, row);
+            self.in_hand.insert(*pair, Arc::clone(&host));
+            let entry = self.hosts.meet(&host, row);
             entry.in_hand += 1;
-            if !self.scheduler.knows(&item.place.host) {
+            if !self.scheduler.knows(&host) {
                 self.restore_pace(row, &item);
             }
-            if !self.admit(item, row) && origin == Origin::Probe {
-                taken -= 1;
+            let is_on_its_way = self.admit(item, row);
+            if !of_hosts.is_empty() && (is_on_its_way || origin != Origin::Probe) {
+                *taken.entry(host).or_default() += 1;
             }
         }
-        if let Some(host) = of_host {
+        if origin == Origin::Backlog {
+            self.drains.ended();
+        }
+        for host in of_hosts {
+            let taken = taken.get(host).copied().unwrap_or_default();
             self.fetched(host, origin, taken, batch.pairs.is_empty());
+        }
+    }
+
+    /// Backlogs could not be read: they are looked at again.
+    pub(super) fn fetch_failed(&mut self, hosts: &[Arc<str>], origin: Origin) {
+        if origin == Origin::Backlog {
+            self.drains.ended();
+        }
+        for host in hosts {
+            if let Some(entry) = self.hosts.get_mut(host) {
+                entry.is_fetching = false;
+            }
         }
     }
 
@@ -255,18 +274,18 @@ impl Engine {
         }
     }
 
-    /// Rows of a host that was read, for the tasks that read.
+    /// Rows that were read, for the tasks that read.
     pub(super) fn rows_event(
         batch: Arc<Batch>,
         reading: Arc<Reading>,
         origin: Origin,
-        of_host: Option<Arc<str>>,
+        of_hosts: Vec<Arc<str>>,
     ) -> Event {
         Event::Rows {
             batch,
             reading,
             origin,
-            of_host,
+            of_hosts,
         }
     }
 }

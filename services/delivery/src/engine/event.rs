@@ -22,16 +22,17 @@ pub(super) enum Event {
         batch: Arc<Batch>,
         reading: Arc<Reading>,
         origin: Origin,
-        /// Whose backlog was looked at, if it was one host's.
-        of_host: Option<Arc<str>>,
+        /// Whose backlogs were looked at, if they were.
+        of_hosts: Vec<Arc<str>>,
     },
     /// A look at due rows ended; true: there may be more.
     Looked {
         more: bool,
     },
-    /// A fetch for a host came to nothing.
+    /// Backlogs could not be read.
     FetchFailed {
-        host: Arc<str>,
+        hosts: Vec<Arc<str>>,
+        origin: Origin,
     },
     /// A request ended.
     Finished {

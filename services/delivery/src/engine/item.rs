@@ -147,7 +147,20 @@ impl Batch {
         if latest.is_valid() && is_late_enough {
             return Ok(Arc::clone(&latest));
         }
-        let reading = Arc::new(read(pool, &self.pairs, clock.now()).await?);
+        // What had its end has it for good: of a batch that lasts, little is read again.
+        let is_closed = |pair: &(i64, i64)| latest.rows.get(pair).is_some_and(|row| !row.is_open());
+        let open: Vec<(i64, i64)> = self
+            .pairs
+            .iter()
+            .copied()
+            .filter(|pair| !is_closed(pair))
+            .collect();
+        let mut reading = read(pool, &open, clock.now()).await?;
+        let closed = latest.rows.iter().filter(|(_, row)| !row.is_open());
+        reading
+            .rows
+            .extend(closed.map(|(pair, row)| (*pair, row.clone())));
+        let reading = Arc::new(reading);
         *latest = Arc::clone(&reading);
         Ok(reading)
     }

@@ -13,12 +13,12 @@ use super::finish::SLOW_AFTER;
 use super::hosts::State;
 use super::item::{Batch, Origin};
 use super::reading::{VALID, read};
-use super::{Context, Engine, backlog, host_rows};
+use super::{Context, Engine, backlog, drain, host_rows};
 use crate::metrics::{HOSTS_KNOWN, IN_MEMORY, SHARDS_OWNED, windows};
 
 /// How long something may wait in memory for its host: then the database keeps it, so that no
 /// message of the queue is held for long.
-const MAX_WAIT: Duration = Duration::from_secs(30);
+pub(super) const MAX_WAIT: Duration = Duration::from_secs(30);
 
 /// Due rows of one shard that one look takes.
 const TIMED_PER_SHARD: i64 = 100;
@@ -263,51 +263,6 @@ impl Engine {
             }
         }
     }
-
-    /// Reads more of a host's backlog when little of it is in hand.
-    pub(super) fn drain(&mut self, host: &Arc<str>) {
-        let Some(entry) = self.hosts.get(host) else {
-            return;
-        };
-        if !entry.may_drain() || entry.is_fetching || !self.shards.has(entry.shard) {
-            return;
-        }
-        // What would only wait here for longer than it may waits where it is.
-        if self
-            .scheduler
-            .held_for(host)
-            .is_some_and(|left| left > MAX_WAIT)
-        {
-            return;
-        }
-        let shard = entry.shard;
-        let now = Instant::now();
-        let window = self.scheduler.host_mut(host, shard, now).window.size() as usize;
-        let is_unsettled = self.shards.unsettled(shard, now).is_some();
-        let Some(entry) = self.hosts.get_mut(host) else {
-            return;
-        };
-        if entry.in_hand > window * 2 {
-            return;
-        }
-        if entry.looks_empty {
-            if entry.in_hand == 0 {
-                entry.looks_empty = false;
-                self.clear_backlog(host);
-            }
-            return;
-        }
-        entry.is_fetching = true;
-        let with_pairs = entry.pairs_due && entry.in_hand == 0 && !is_unsettled;
-        if with_pairs {
-            entry.pairs_due = false;
-        }
-        // What is in hand is read again: it stays parked until it has an outcome.
-        let limit = (entry.in_hand + window * 8).max(16);
-        let context = self.context.clone();
-        self.tasks
-            .spawn(read_backlog(context, Arc::clone(host), with_pairs, limit));
-    }
 }
 
 async fn timed(context: &Context, shards: &[i32]) -> bool {
@@ -326,27 +281,13 @@ async fn timed(context: &Context, shards: &[i32]) -> bool {
             Ok(reading) => {
                 let reading = Arc::new(reading);
                 let batch = Batch::new(chunk.to_vec(), Arc::clone(&reading));
-                let event = Engine::rows_event(Arc::new(batch), reading, Origin::Timed, None);
+                let event = Engine::rows_event(Arc::new(batch), reading, Origin::Timed, Vec::new());
                 context.tell(event).await;
             }
             Err(error) => tracing::warn!(%error, "due deliveries cannot be read yet"),
         }
     }
     false
-}
-
-async fn read_backlog(context: Context, host: Arc<str>, with_pairs: bool, limit: usize) {
-    let Ok(_permit) = context.reads.acquire().await else {
-        return;
-    };
-    let found = async {
-        if with_pairs {
-            backlog::cancel_pairs(&context.pool, &host, context.clock.now()).await?;
-        }
-        backlog::of_host(&context.pool, &host, limit as i64).await
-    };
-    let pairs = found.await;
-    tell_rows(&context, host, pairs, Origin::Backlog).await;
 }
 
 async fn find_probe(context: Context, host: Arc<str>, with_pairs: bool, last: Option<i64>) {
@@ -360,31 +301,7 @@ async fn find_probe(context: Context, host: Arc<str>, with_pairs: bool, last: Op
         backlog::for_probe(&context.pool, &host, last).await
     };
     let pairs = found.await;
-    tell_rows(&context, host, pairs, Origin::Probe).await;
-}
-
-async fn tell_rows(
-    context: &Context,
-    host: Arc<str>,
-    pairs: Result<backlog::Pairs, tidegate_store::StoreError>,
-    origin: Origin,
-) {
-    let found = async {
-        let pairs = pairs?;
-        let reading = read(&context.pool, &pairs, context.clock.now()).await?;
-        Ok::<_, tidegate_store::StoreError>((pairs, Arc::new(reading)))
-    };
-    let event = match found.await {
-        Ok((pairs, reading)) => {
-            let batch = Batch::new(pairs, Arc::clone(&reading));
-            Engine::rows_event(Arc::new(batch), reading, origin, Some(host))
-        }
-        Err(error) => {
-            tracing::warn!(%error, %host, "the backlog of a host cannot be read yet");
-            Event::FetchFailed { host }
-        }
-    };
-    context.tell(event).await;
+    drain::tell(&context, vec![host], pairs, Origin::Probe).await;
 }
 
 /// Asks an unavailable host for something that every server has.

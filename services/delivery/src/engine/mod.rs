@@ -9,6 +9,7 @@ mod activities;
 mod admit;
 mod backlog;
 mod dead_follows;
+mod drain;
 mod event;
 mod finish;
 mod host_rows;
@@ -116,6 +117,7 @@ struct Engine {
     pending: VecDeque<Record>,
     is_writing: bool,
     looks: looks::Looks,
+    drains: drain::Drains,
     outage: OwnOutage,
     unauthorized: Unauthorized,
     clocks: Clocks,
@@ -179,6 +181,7 @@ impl Engine {
             pending: VecDeque::new(),
             is_writing: false,
             looks: looks::Looks::default(),
+            drains: drain::Drains::default(),
             outage: OwnOutage::default(),
             unauthorized: Unauthorized::default(),
             clocks: Clocks::default(),
@@ -215,6 +218,7 @@ impl Engine {
                 _ = tick.tick() => self.look(),
             }
             self.write();
+            self.read_backlogs();
             if self.context.stop.is_stopping() && self.shards.is_empty() && !self.has_outcomes() {
                 return Ok(());
             }
@@ -228,14 +232,10 @@ impl Engine {
                 batch,
                 reading,
                 origin,
-                of_host,
-            } => self.rows_arrived(&batch, &reading, origin, of_host.as_ref()),
+                of_hosts,
+            } => self.rows_arrived(&batch, &reading, origin, &of_hosts),
             Event::Looked { more } => self.looks.timed_ended(more),
-            Event::FetchFailed { host } => {
-                if let Some(entry) = self.hosts.get_mut(&host) {
-                    entry.is_fetching = false;
-                }
-            }
+            Event::FetchFailed { hosts, origin } => self.fetch_failed(&hosts, origin),
             Event::Finished { id, item, sent } => self.finished(id, item, *sent),
             Event::Written(written) => self.written(written),
             Event::Due(rows) => self.due(rows),

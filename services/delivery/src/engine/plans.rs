@@ -8,6 +8,7 @@ use tidegate_store::{ReadOnly, begin_steady};
 use tidegate_testkit::Postgres;
 use time::{Duration, OffsetDateTime};
 
+use super::backlog::OF_HOSTS;
 use super::reading::READ;
 use super::recorder::WRITE;
 
@@ -172,4 +173,60 @@ async fn the_days_that_are_kept_cost_a_delivery_nothing() {
         (2 * ROWS..=5 * ROWS + targets).contains(&written),
         "{written}"
     );
+}
+
+/// The indexes by which a plan gets at the rows of partitions; nothing where it reads all of one.
+fn ways(node: &Value, found: &mut Vec<Option<String>>) {
+    if node["Relation Name"].is_string() {
+        found.push(node["Index Name"].as_str().map(str::to_owned));
+    }
+    for below in node["Plans"].as_array().into_iter().flatten() {
+        ways(below, found);
+    }
+}
+
+#[tokio::test]
+async fn backlogs_of_many_hosts_are_read_by_their_index() {
+    let database = Postgres::shared().await.fresh_database().await;
+    let pool = &database.pool;
+    fill(pool).await;
+    run(
+        pool,
+        "update deliveries set state = 'parked', not_before = null,
+             host = (array['a.test', 'b.test'])[1 + activity_id % 2]
+         where state = 'queued'"
+            .to_owned(),
+    )
+    .await;
+    let mut snapshot = begin_steady(pool, ReadOnly::Yes).await.expect("begun");
+    let hosts = vec!["a.test", "b.test", "nobody.test"];
+    let plan: Value = sqlx::query_scalar(AssertSqlSafe(format!(
+        "explain (analyze, format json) {OF_HOSTS}"
+    )))
+    .bind(&hosts)
+    .bind(vec![10_i64, 1_000, 10])
+    .fetch_one(&mut *snapshot)
+    .await
+    .expect("a plan");
+    let mut found = Vec::new();
+    ways(&plan[0]["Plan"], &mut found);
+    assert!(!found.is_empty());
+    for way in found {
+        let way = way.expect("no partition is read through");
+        assert!(way.contains("host_lane_activity_id"), "{way}");
+    }
+    // Ten of the one, all of the other.
+    assert_eq!(plan[0]["Plan"]["Actual Rows"], 10 + ROWS);
+    drop(snapshot);
+
+    let limits = [("b.test", 3), ("a.test", 2)];
+    let pairs = super::backlog::of_hosts(pool, limits.into_iter()).await;
+    let pairs = pairs.expect("pairs");
+    let hosts: Vec<i64> = pairs.iter().map(|(activity, _)| activity % 2).collect();
+    assert_eq!(
+        hosts,
+        [1, 1, 1, 0, 0],
+        "host by host, as they were asked for"
+    );
+    assert!(pairs[..3].is_sorted() && pairs[3..].is_sorted());
 }

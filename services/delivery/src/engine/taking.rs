@@ -117,7 +117,7 @@ pub(super) async fn take_one(
         }
     }
     let batch = Batch::of_message(pairs, Arc::clone(&reading), delivered, shard, permit);
-    let event = Engine::rows_event(Arc::new(batch), reading, Origin::Queue, None);
+    let event = Engine::rows_event(Arc::new(batch), reading, Origin::Queue, Vec::new());
     context.tell(event).await;
 }
 
