@@ -29,6 +29,8 @@ pub(crate) enum Class {
     TooMany { retry_after: Option<Duration> },
     /// 401: their mistake, or our clock or key. `skew` is how far their clock is ahead of ours.
     Unauthorized { skew: Option<time::Duration> },
+    /// No answer, but this process stood still meanwhile: it says nothing about the host.
+    Unheard(&'static str),
     /// Our own fault, or an address that must not be asked: asking again changes nothing.
     OwnFault(&'static str),
 }
@@ -55,9 +57,18 @@ impl Class {
             | Self::HostDown(reason)
             | Self::HostTrouble(reason)
             | Self::Busy { reason, .. }
+            | Self::Unheard(reason)
             | Self::OwnFault(reason) => Some(reason),
             Self::TooMany { .. } => Some("status_429"),
             Self::Unauthorized { .. } => Some("status_401"),
+        }
+    }
+
+    /// The same without an answer, when this process stood still while one was due.
+    pub(crate) fn unheard(self) -> Self {
+        match self {
+            Self::HostDown(reason) | Self::HostTrouble(reason) => Self::Unheard(reason),
+            other => other,
         }
     }
 

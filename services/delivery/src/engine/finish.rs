@@ -33,15 +33,18 @@ impl Engine {
             return;
         };
         let now = Instant::now();
+        let stood_still = self.pulse.stood_still_since(flight.started);
         let is_slow = match &sent {
-            Sent::Attempted { attempted, .. } => {
+            Sent::Attempted { attempted, .. } if !stood_still => {
                 attempted.took > SLOW_AFTER || attempted.is_without_answer()
             }
             _ => false,
         };
         self.scheduler.finished(&flight.ticket, is_slow, now);
         match sent {
-            Sent::Attempted { attempted, row } => self.answered(item, &attempted, &row),
+            Sent::Attempted { attempted, row } => {
+                self.answered(item, &attempted, &row, stood_still);
+            }
             Sent::HeldBack(outcome) => {
                 self.probe_came_to_nothing(&item);
                 self.record(item, outcome, true);
@@ -91,10 +94,14 @@ impl Engine {
         self.park_behind(behind);
     }
 
-    /// There was an answer, or none where one was due.
-    fn answered(&mut self, item: Item, attempted: &Attempted, row: &Row) {
+    /// There was an answer, or none where one was due. `stood_still`: this process did not look
+    /// for one all the time.
+    fn answered(&mut self, item: Item, attempted: &Attempted, row: &Row, stood_still: bool) {
         let now = self.context.clock.now();
-        let class = classify(attempted, now);
+        let mut class = classify(attempted, now);
+        if stood_still && attempted.is_without_answer() {
+            class = class.unheard();
+        }
         let host = Arc::clone(&item.place.host);
         match item.origin {
             Origin::Timed => REPLAYED.with_label_values(&["timed"]).inc(),
@@ -177,7 +184,7 @@ impl Engine {
             Class::Busy { .. } | Class::HostDown(_) | Class::HostTrouble(_) => {
                 flow.window.trouble();
             }
-            Class::Unauthorized { .. } | Class::OwnFault(_) => {}
+            Class::Unauthorized { .. } | Class::Unheard(_) | Class::OwnFault(_) => {}
         }
         if note.rate.is_some() || note.held_until.is_some() {
             self.round.hosts.push(note);
@@ -204,8 +211,8 @@ impl Engine {
                     self.fail(&host, now);
                 }
             }
-            // It says nothing about the host: nothing was sent.
-            _ if matches!(class, Class::OwnFault(_)) => {}
+            // It says nothing about the host: nothing was sent, or nobody listened.
+            _ if matches!(class, Class::OwnFault(_) | Class::Unheard(_)) => {}
             // Whoever refuses a pace or a signature is there.
             State::Failing | State::Unavailable
                 if matches!(weight, Weight::Success | Weight::Neutral) =>
@@ -250,7 +257,7 @@ impl Engine {
             note.succeeded_at = Some(now);
         } else {
             let Some(error) = class.error() else { return };
-            if !is_due(entry.noted_failure) {
+            if matches!(class, Class::Unheard(_)) || !is_due(entry.noted_failure) {
                 return;
             }
             entry.noted_failure = Some(Instant::now());

@@ -116,7 +116,10 @@ pub(crate) fn weigh(class: &Class, about: &Circumstances<'_>) -> Weight {
         Class::Delivered | Class::Final(_) | Class::Gone(_) => Weight::Success,
         Class::HostDown(_) => Weight::AtOnce,
         Class::HostTrouble(_) | Class::Busy { .. } => Weight::Failure,
-        Class::TooMany { .. } | Class::Unauthorized { .. } | Class::OwnFault(_) => Weight::Neutral,
+        Class::TooMany { .. }
+        | Class::Unauthorized { .. }
+        | Class::Unheard(_)
+        | Class::OwnFault(_) => Weight::Neutral,
     }
 }
 
@@ -163,19 +166,18 @@ pub(crate) fn judge(class: &Class, is_failing: bool, about: &Circumstances<'_>) 
                 false,
             )
         }
-        Class::Unauthorized { .. } if about.ours => {
-            // Nothing becomes dead of what is our own fault.
-            let step = about.ladder.get(about.own_failures.min(3) as usize);
-            let after = spread(step.copied().unwrap_or_default(), about.jitter);
-            (
-                Fate::Later {
-                    reason: "our_401",
-                    after,
-                },
-                false,
-            )
-        }
+        Class::Unauthorized { .. } if about.ours => (of_ours("our_401", about), false),
+        Class::Unheard(reason) => (of_ours(reason, about), false),
         Class::Unauthorized { .. } => (step("status_401", None, about), true),
+    }
+}
+
+/// Nothing becomes dead of what is our own fault: it is tried again, never on a late step.
+fn of_ours(reason: &'static str, about: &Circumstances<'_>) -> Fate {
+    let step = about.ladder.get(about.own_failures.min(3) as usize);
+    Fate::Later {
+        reason,
+        after: spread(step.copied().unwrap_or_default(), about.jitter),
     }
 }
 

@@ -20,6 +20,7 @@ mod looks;
 #[cfg(test)]
 mod plans;
 mod post;
+mod pulse;
 mod reading;
 mod recorder;
 mod scheduler;
@@ -46,6 +47,7 @@ pub(crate) use self::activities::Activity;
 use self::event::Event;
 use self::hosts::Hosts;
 use self::item::Item;
+use self::pulse::Pulse;
 use self::recorder::{BATCH, Record, Round};
 use self::scheduler::{Limits, Scheduler, Ticket};
 use self::shards::Shards;
@@ -121,6 +123,7 @@ struct Engine {
     outage: OwnOutage,
     unauthorized: Unauthorized,
     clocks: Clocks,
+    pulse: Pulse,
     tasks: JoinSet<()>,
 }
 
@@ -185,6 +188,7 @@ impl Engine {
             outage: OwnOutage::default(),
             unauthorized: Unauthorized::default(),
             clocks: Clocks::default(),
+            pulse: Pulse::starting(Instant::now()),
             tasks: JoinSet::new(),
             context,
         }
@@ -199,6 +203,7 @@ impl Engine {
         let mut tick = tokio::time::interval(self.context.options.tick);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
+            self.beat();
             let timer = self.scheduler.next_timer();
             tokio::select! {
                 biased;
@@ -225,7 +230,18 @@ impl Engine {
         }
     }
 
+    /// Notices when the process stood still, before anything that happened meanwhile is judged.
+    fn beat(&mut self) {
+        if let Some(gap) = self.pulse.beat(Instant::now()) {
+            tracing::warn!(
+                seconds = gap.as_secs_f64(),
+                "this process stood still; what was not answered meanwhile is no fault of its host"
+            );
+        }
+    }
+
     fn handle(&mut self, event: Event) {
+        self.beat();
         match event {
             Event::Lease(event) => self.lease_changed(event),
             Event::Rows {

@@ -218,9 +218,8 @@ async fn frozen(
     })
     .await?;
     load.write(cluster, 5).await?;
-    // Whoever stood still may take hosts for failing that answered meanwhile: its requests to them
-    // ran out of time. Then the first probe brings these, a minute later.
-    load.arrive(cluster, THAWED * 3).await?;
+    // Within the patience of any other: no host is blamed for what was not heard.
+    load.arrive(cluster, THAWED).await?;
     ensure!(!cluster.process(FIRST + 2)?.has_ended()?, "it lives");
     let after = attempts(cluster);
     for (arrival, count) in before {

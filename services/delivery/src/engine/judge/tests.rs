@@ -216,3 +216,24 @@ fn what_an_answer_says_about_its_host() {
         assert_eq!(weigh(&class, &ABOUT), weight, "{class:?}");
     }
 }
+
+#[test]
+fn what_was_not_heard_is_tried_again_and_says_nothing_about_the_host() {
+    let class = Class::HostTrouble("timeout").unheard();
+    assert_eq!(weigh(&class, &ABOUT), Weight::Neutral);
+    assert!(!class.is_network(), "nor about our connection");
+    let about = Circumstances {
+        own_failures: 6,
+        age: Duration::from_hours(24 * 30),
+        ..ABOUT
+    };
+    let (fate, own_failure) = judge(&class, false, &about);
+    assert!(!own_failure);
+    assert_eq!(fate.reason(), Some("timeout"));
+    assert!(after(fate) <= HOUR, "it never ends as dead");
+    assert_eq!(
+        Class::Delivered.unheard(),
+        Class::Delivered,
+        "an answer is one"
+    );
+}

@@ -1,0 +1,64 @@
+//! A process that stands still for a while and goes on: what it did not hear is no fault of those
+//! who may have spoken.
+
+mod common;
+
+use std::time::Duration;
+
+use common::{PATIENCE, Plan, Rig};
+use tidegate_loadtest::HostBehaviour;
+use tokio::time::Instant;
+
+const INBOX: &str = "http://a.sim.test/inbox";
+
+/// Longer than a request may take and than the engine's loop ever rests.
+const STANDSTILL: Duration = Duration::from_secs(4);
+
+/// Requests without an answer in a row after which a host is failing.
+const STREAK: i64 = 5;
+
+#[tokio::test]
+async fn requests_that_ran_out_of_time_in_a_frozen_process_say_nothing_about_the_host() {
+    let mut rig = Rig::new().await;
+    // A host that were taken for failing would stay so for as long as the test looks.
+    rig.options.probe_first = Duration::from_hours(1);
+    rig.sim.add_host("a.sim.test", HostBehaviour::default());
+    rig.start();
+    // Answers open the window, so that enough is under way at once.
+    for n in 0..40 {
+        let key = format!("before{n}");
+        let id = rig.send(&Plan::new("Create", &key, 1, &[INBOX])).await;
+        rig.until(id, INBOX, "delivered").await;
+    }
+    let silent = HostBehaviour::slow(Duration::from_mins(1));
+    rig.sim.set_behaviour("a.sim.test", silent);
+    rig.sim.forget_crowds();
+    for n in 0..20 {
+        rig.send(&Plan::new("Create", &format!("meanwhile{n}"), 1, &[INBOX]))
+            .await;
+    }
+    let deadline = Instant::now() + PATIENCE;
+    while i64::from(rig.sim.crowds()["a.sim.test"]) < STREAK {
+        assert!(Instant::now() < deadline, "too few requests at once");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    // The role shares this thread: nothing of it moves.
+    std::thread::sleep(STANDSTILL);
+    let answering = HostBehaviour::default();
+    rig.sim.set_behaviour("a.sim.test", answering);
+
+    rig.until_number(
+        "select count(*) from deliveries where state = 'delivered'",
+        60,
+    )
+    .await;
+    let unheard = rig
+        .number("select sum(attempts)::bigint - 60 from deliveries")
+        .await;
+    assert!(unheard >= STREAK, "only {unheard} ran out of time");
+    let blamed = "select count(*) from hosts
+        where state <> 'ok' or failing_since is not null or last_failure_at is not null";
+    assert_eq!(rig.number(blamed).await, 0, "the host is blamed");
+    let own = "select sum(own_failures)::bigint from deliveries";
+    assert_eq!(rig.number(own).await, 0, "a step on the ladder");
+}
