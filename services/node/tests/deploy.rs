@@ -149,6 +149,96 @@ fn nothing_starts_while_installing_and_the_machines_own_policy_comes_back() {
     assert_eq!(std::fs::read_to_string(&kept).expect("text"), own);
 }
 
+/// A stand-in for the instance, which writes down what signals it gets. Not in the shell's
+/// language: a shell does not catch what was ignored when it started, the instance does.
+const INSTANCE: &str = r#"#!/usr/bin/env python3
+import os, signal, sys, time
+if sys.argv[1] != "run":
+    print("The configuration is sound: development as http://localhost:" + os.environ["PORT"] + ", all roles")
+    sys.exit(0)
+seen = open(os.environ["SEEN"], "a", buffering=1)
+signal.signal(signal.SIGINT, lambda *_: seen.write("INT\n"))
+signal.signal(signal.SIGTERM, lambda *_: (seen.write("TERM\n"), sys.exit(0)))
+seen.write("started\n")
+while True:
+    time.sleep(0.05)
+"#;
+
+/// A stand-in for the neighbour.
+const NEIGHBOUR: &str = "#!/bin/sh
+echo 'follow @keeper@neighbour.test'
+exec sleep 60
+";
+
+/// `make run` with stand-ins, until it is up and somebody types Ctrl-C; what it said, and what
+/// the instance saw.
+fn run_and_interrupt(neighbour: &str, awaited: &str) -> (String, String) {
+    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::process::CommandExt;
+    use std::time::{Duration, Instant};
+
+    let folder = tempfile::tempdir().expect("a folder");
+    let root = folder.path();
+    let built = root.join("target/debug");
+    for place in [&built, &root.join("bin")] {
+        std::fs::create_dir_all(place).expect("a folder");
+    }
+    for (path, text) in [
+        (built.join("tidegate"), INSTANCE),
+        (built.join("tidegate-loadtest"), NEIGHBOUR),
+        (root.join("bin/cargo"), "#!/bin/sh\nexit 0\n"),
+    ] {
+        std::fs::write(&path, text).expect("written");
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("set");
+    }
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    let (seen, said) = (root.join("seen"), root.join("said"));
+    let out = std::fs::File::create(&said).expect("a file");
+    let path = std::env::var("PATH").expect("a path");
+    let mut script = Command::new("bash")
+        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/scripts/run"))
+        .env("PATH", format!("{}:{path}", root.join("bin").display()))
+        .env("CARGO_TARGET_DIR", root.join("target"))
+        .env("TIDEGATE_STATE", root.join("state"))
+        .env("TIDEGATE_DATABASE__URL", "postgres://somewhere.test/x")
+        .env("NEIGHBOUR", neighbour)
+        .env("PORT", port.to_string())
+        .env("SEEN", &seen)
+        .stdout(out.try_clone().expect("the same file"))
+        .stderr(out)
+        .process_group(0)
+        .spawn()
+        .expect("runs");
+    let text = |path: &Path| std::fs::read_to_string(path).unwrap_or_default();
+    let deadline = Instant::now() + Duration::from_mins(1);
+    while !text(&seen).contains("started") || !text(&said).contains(awaited) {
+        assert!(Instant::now() < deadline, "not up: {}", text(&said));
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    // As a terminal does: to everybody in the foreground.
+    let group = nix::unistd::Pid::from_raw(script.id().cast_signed());
+    nix::sys::signal::killpg(group, nix::sys::signal::Signal::SIGINT).expect("sent");
+    let ended = loop {
+        if let Some(status) = script.try_wait().expect("a child") {
+            break status;
+        }
+        assert!(Instant::now() < deadline, "it goes on: {}", text(&said));
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    assert_eq!(ended.code(), Some(0), "{}", text(&said));
+    (text(&said), text(&seen))
+}
+
+#[test]
+fn ctrl_c_reaches_what_make_run_started_once_and_the_neighbour_is_named() {
+    let (_, seen) = run_and_interrupt("on", "@keeper@neighbour.test");
+    assert_eq!(seen, "started\nTERM\n", "a second signal means at once");
+    let (said, seen) = run_and_interrupt("off", "");
+    assert_eq!(seen, "started\nTERM\n");
+    assert!(!said.contains("neighbour"), "{said}");
+}
+
 #[test]
 fn every_variable_of_the_compose_file_is_in_the_example() {
     let example = read("compose/example.env");

@@ -61,6 +61,19 @@ async fn a_stranger_signs_up_and_is_answered_by_the_neighbour() -> anyhow::Resul
     let base = format!("http://localhost:{http}");
     let mut node = start(folder.path(), http, next_door)?;
     node.ready().await?;
+    // What somebody in front of a terminal is told.
+    let said = std::fs::read_to_string(folder.path().join("node.log"))?;
+    for line in [
+        format!("Tidegate is ready at {base}"),
+        format!("sign up at {base}/auth/sign_up"),
+        "admin account create --username NAME".to_owned(),
+        format!(
+            "Mails land in {}",
+            folder.path().join("data/mail").display()
+        ),
+    ] {
+        anyhow::ensure!(said.contains(&line), "not a word of \"{line}\": {said}");
+    }
     let neighbour = Neighbour::start(&NeighbourConfig {
         listen: ([127, 0, 0, 1], next_door).into(),
         tidegate: base.parse()?,
