@@ -84,6 +84,12 @@ impl Running {
     }
 
     fn start_with(dir: &Path, settings: &[(&str, &str)]) -> Self {
+        let mut running = Self::begin(dir, settings);
+        running.wait_until_ready();
+        running
+    }
+
+    fn begin(dir: &Path, settings: &[(&str, &str)]) -> Self {
         let log = dir.join(format!("log-{}", RUNS.fetch_add(1, Ordering::Relaxed)));
         let child = tidegate(dir)
             .arg("run")
@@ -94,14 +100,12 @@ impl Running {
             .stderr(std::fs::File::create(&log).expect("a log"))
             .spawn()
             .expect("starts");
-        let mut running = Self {
+        Self {
             child,
             log,
             http: 0,
             metrics: 0,
-        };
-        running.wait_until_ready();
-        running
+        }
     }
 
     fn wait_until_ready(&mut self) {
@@ -244,6 +248,26 @@ fn a_node_that_stops_says_so_and_a_second_signal_stops_it_at_once() {
     let (result, text) = output(tidegate(dir.path()).args(["admin", "status"]));
     assert!(result.status.success(), "{text}");
     assert_eq!(postgres_pid(dir.path()), None);
+}
+
+#[test]
+fn a_signal_while_the_database_is_made_leaves_nothing_running() {
+    let dir = folder();
+    let mut node = Running::begin(dir.path(), &[]);
+    let deadline = Instant::now() + START_LIMIT;
+    while !dir.path().join("data/database").exists() {
+        assert!(Instant::now() < deadline, "no database");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    node.signal(Signal::SIGTERM);
+    assert_eq!(node.exit_code(), Some(0));
+    let log = std::fs::read_to_string(&node.log).expect("its log");
+    assert!(log.contains("stopping while the database opens"), "{log}");
+    assert_eq!(postgres_pid(dir.path()), None);
+    // What was made is whole.
+    let mut node = Running::start(dir.path());
+    node.signal(Signal::SIGTERM);
+    assert_eq!(node.exit_code(), Some(0));
 }
 
 #[test]

@@ -14,11 +14,43 @@ const INTERRUPTED: i32 = 130;
 pub(super) async fn run(config: Config, roles: Roles) -> anyhow::Result<()> {
     roles.check(&config)?;
     let mut signals = Signals::catch()?;
-    let ports = Ports::take(&config, roles).await?;
-    let mut database = Database::start(&config).await?;
-    let outcome = serve(&config, roles, ports, &mut database, &mut signals).await;
-    let closed = database.close().await;
+    let opening = open(&config, roles);
+    let mut opening = std::pin::pin!(opening);
+    let (opened, is_wanted) = tokio::select! {
+        opened = &mut opening => (opened, true),
+        signal = signals.next() => {
+            tracing::info!(signal, "stopping while the database opens; a second signal stops at once");
+            // A private server that is being made is finished, so that it can be stopped.
+            (or_at_once(&mut signals, &mut opening).await, false)
+        }
+    };
+    let (ports, mut database) = opened?;
+    let outcome = if is_wanted {
+        serve(&config, roles, ports, &mut database, &mut signals).await
+    } else {
+        Ok(())
+    };
+    let closing = std::pin::pin!(database.close());
+    let closed = or_at_once(&mut signals, closing).await;
     outcome.and(closed)
+}
+
+/// Takes the ports, then the database: whoever cannot listen makes none.
+async fn open(config: &Config, roles: Roles) -> anyhow::Result<(Ports, Database)> {
+    let ports = Ports::take(config, roles).await?;
+    let database = Database::start(config).await?;
+    Ok((ports, database))
+}
+
+/// The rest of something, unless another signal comes first: that one ends the process.
+async fn or_at_once<T>(signals: &mut Signals, rest: impl Future<Output = T>) -> T {
+    tokio::select! {
+        result = rest => result,
+        signal = signals.next() => {
+            tracing::warn!(signal, "stopping at once");
+            std::process::exit(INTERRUPTED)
+        }
+    }
 }
 
 async fn serve(
