@@ -167,9 +167,6 @@ fn every_dependency_says_what_it_is_for() {
     for line in manifest.lines() {
         if line.starts_with('[') {
             in_section = line == "[workspace.dependencies]";
-        } else if line.is_empty() {
-            // A comment covers the lines right below it and ends with an empty line.
-            explained = false;
         } else if line.starts_with('#') {
             explained = true;
         } else if in_section && line.contains(" = ") {
@@ -177,6 +174,8 @@ fn every_dependency_says_what_it_is_for() {
             if !explained {
                 unexplained.push(line.to_owned());
             }
+            // A comment covers one library; our own members have one for all of them.
+            explained = line.starts_with("tidegate-");
         }
     }
     assert!(count > 50, "the section was not found");
