@@ -18,7 +18,11 @@ use tidegate_telemetry::prometheus::{HistogramVec, IntCounterVec};
 use tower_http::{catch_panic::CatchPanicLayer, normalize_path::NormalizePath};
 use uuid::Uuid;
 
-use crate::{error::ApiError, params::MAX_BODY_BYTES, state::App};
+use crate::{
+    error::ApiError,
+    params::{MAX_BODY_BYTES, malformed},
+    state::App,
+};
 
 static REQUESTS: LazyLock<IntCounterVec> = tidegate_telemetry::counter!(
     "tidegate_api_requests_total",
@@ -85,7 +89,14 @@ async fn observe(request: Request, next: Next) -> Response {
         .map_or("none", MatchedPath::as_str)
         .to_owned();
     let started = Instant::now();
-    let mut response = match tokio::time::timeout(REQUEST_TIME_LIMIT, next.run(request)).await {
+    let handling = async {
+        // No name that could be looked up has one, and the database takes it for an error (E7).
+        if request.uri().to_string().contains("%00") {
+            return malformed().into_response();
+        }
+        next.run(request).await
+    };
+    let mut response = match tokio::time::timeout(REQUEST_TIME_LIMIT, handling).await {
         Ok(response) => response,
         Err(_) => ApiError::unavailable().into_response(),
     };

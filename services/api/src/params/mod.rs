@@ -13,6 +13,7 @@ use axum::{
 };
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use serde_json::Value;
+use tidegate_federation::parse::has_nul;
 
 use crate::{error::ApiError, state::App};
 
@@ -75,7 +76,7 @@ async fn read(request: Request, app: &App) -> Result<Value, ApiError> {
         .to_ascii_lowercase();
     if content_type == "multipart/form-data" {
         read_multipart(request, app, &mut tree).await?;
-        return Ok(tree.into_value());
+        return without_nul(tree.into_value());
     }
     let body = Bytes::from_request(request, app)
         .await
@@ -88,14 +89,22 @@ async fn read(request: Request, app: &App) -> Result<Value, ApiError> {
         _ if body.first() == Some(&b'{') => tree.merge_json(parse_json(&body)?)?,
         _ => tree.add_pairs(&body)?,
     }
-    Ok(tree.into_value())
+    without_nul(tree.into_value())
+}
+
+/// Refuses U+0000, which no text of the database holds; everything else is text.
+fn without_nul(tree: Value) -> Result<Value, ApiError> {
+    if has_nul(&tree) {
+        return Err(malformed());
+    }
+    Ok(tree)
 }
 
 fn parse_json(body: &[u8]) -> Result<Value, ApiError> {
     serde_json::from_slice(body).map_err(|_| malformed())
 }
 
-fn malformed() -> ApiError {
+pub(crate) fn malformed() -> ApiError {
     ApiError::bad_request("There was a problem parsing the request parameters")
 }
 

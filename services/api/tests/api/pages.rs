@@ -131,10 +131,29 @@ async fn malformed_and_oversized_requests_are_refused_with_a_reason() {
         ("application/x-www-form-urlencoded", b"a=1&a[b]=2".to_vec()),
         ("multipart/form-data", b"no boundary".to_vec()),
         ("multipart/form-data; boundary=x", b"--x\r\nbroken".to_vec()),
+        // E7: no text of the database holds it.
+        (
+            "application/json",
+            br#"{"client_name":"a\u0000b"}"#.to_vec(),
+        ),
+        (
+            "application/x-www-form-urlencoded",
+            b"client_name=a%00b".to_vec(),
+        ),
     ] {
         let answer = server.send(post(content_type, body)).await;
         assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{content_type}");
         assert!(answer.json()["error"].is_string());
+    }
+    for path in [
+        "/@a%00",
+        "/users/a%00",
+        "/tags/a%00",
+        "/api/v1/accounts/lookup?acct=a%00",
+        "/.well-known/webfinger?resource=acct:a%00@us.test",
+    ] {
+        let answer = server.get(path).await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{path}");
     }
     for content_type in ["application/json", "application/x-www-form-urlencoded"] {
         let answer = server

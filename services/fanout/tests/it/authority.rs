@@ -41,10 +41,11 @@ async fn stage() -> Stage {
 impl Stage {
     /// Eve sends this, and nothing changes, nothing is asked for and nothing is sent.
     async fn is_refused(&self, name: &str, activity: &Value) {
-        let before = self.world.dump(&[]).await;
+        let before = self.world.dump(&[self.ada.id]).await;
         let asked = self.world.egress.asked();
         self.world.receive(self.eve.id, activity).await;
-        assert_eq!(self.world.dump(&[]).await, before, "{name}: {activity}");
+        let after = self.world.dump(&[self.ada.id]).await;
+        assert_eq!(after, before, "{name}: {activity}");
         assert_eq!(self.world.egress.asked(), asked, "{name}");
         let dead = "select count(*) from dead_messages";
         assert_eq!(self.world.count(dead).await, 0, "{name}");
@@ -384,4 +385,50 @@ async fn a_signature_inside_the_body_speaks_for_nobody() {
         moved["object"]["signature"] = moved["signature"].take();
         stage.is_refused(name, &moved).await;
     }
+}
+
+/// E7: what looks like a statement is text, in every field that is kept.
+#[tokio::test]
+async fn hostile_words_are_words() {
+    const WORDS: &str = "'); drop table statuses; -- $1 %s ${x} \\";
+    let stage = stage().await;
+    let mut hostile = note(EVE, "words", &[ADA]);
+    hostile["content"] = json!(format!("<p>{WORDS}</p>"));
+    hostile["summary"] = json!(WORDS);
+    hostile["url"] = json!("https://e.test/');drop table statuses;--");
+    let tags = hostile["tag"].as_array_mut().expect("tags");
+    tags[0]["name"] = json!(WORDS);
+    tags.push(json!({"type": "Hashtag", "name": format!("#{WORDS}"), "href": EVE}));
+    tags.push(json!({"type": "Emoji", "name": format!(":{WORDS}:"), "id": WORDS}));
+    stage.world.receive(stage.eve.id, &create(&hostile)).await;
+    let told = "select count(*) from statuses
+        where spoiler_text = $words$'); drop table statuses; -- $1 %s ${x} \\$words$
+          and content like $words$<p>'); drop table statuses; -- $1%</p>$words$";
+    assert_eq!(stage.world.count(told).await, 1);
+
+    let mut profile = actor_document("eve", "e.test", &crate::support::people::real_pem());
+    profile["name"] = json!(WORDS);
+    profile["summary"] = json!(format!("<p>{WORDS}</p>"));
+    profile["attachment"] = json!([{"type": "PropertyValue", "name": WORDS, "value": WORDS}]);
+    let update = act("Update", "https://e.test/u/words", EVE, &profile);
+    stage.world.receive(stage.eve.id, &update).await;
+    let named = "select count(*) from accounts
+        where display_name = $words$'); drop table statuses; -- $1 %s ${x} \\$words$";
+    assert_eq!(stage.world.count(named).await, 1);
+
+    // A name or an id of this kind is nobody's.
+    let mut nobody = profile.clone();
+    nobody["preferredUsername"] = json!(WORDS);
+    let update = act("Update", "https://e.test/u/name", EVE, &nobody);
+    stage.is_refused("E7 name", &update).await;
+    let mut nul = note(EVE, "nul", &[ADA]);
+    nul["content"] = json!("<p>a\u{0}b</p>");
+    stage.is_refused("E7 NUL", &create(&nul)).await;
+    assert_eq!(
+        stage
+            .world
+            .count("select count(*) from dead_messages")
+            .await,
+        0
+    );
 }

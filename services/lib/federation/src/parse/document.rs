@@ -31,6 +31,9 @@ impl Document {
         if has_forbidden_key(&value) {
             return Err(ParseError::Malformed("a forbidden keyword"));
         }
+        if has_nul(&value) {
+            return Err(ParseError::Malformed("a NUL character"));
+        }
         match value {
             Value::Object(fields) => Ok(Self(fields)),
             _ => Err(ParseError::Malformed("not an object")),
@@ -93,6 +96,18 @@ fn has_forbidden_key(value: &Value) -> bool {
     }
 }
 
+/// Whether any text in it holds U+0000, which no text of the database can (E7).
+pub fn has_nul(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.contains('\0'),
+        Value::Object(fields) => fields
+            .iter()
+            .any(|(key, value)| key.contains('\0') || has_nul(value)),
+        Value::Array(items) => items.iter().any(has_nul),
+        _ => false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -148,6 +163,20 @@ mod tests {
         let document = Document::parse(br#"{"id":"https://a.test/1","id":"https://a.test/2"}"#)
             .expect("a document");
         assert_eq!(document.id(), Some("https://a.test/2"));
+    }
+
+    #[test]
+    fn no_text_holds_a_nul() {
+        for text in [
+            r#"{"id":"https://a.test/\u0000"}"#,
+            r#"{"tag":[{"name":"a\u0000b"}]}"#,
+            r#"{"a\u0000":1}"#,
+        ] {
+            let refused = Document::parse(text.as_bytes());
+            assert_eq!(refused, Err(ParseError::Malformed("a NUL character")));
+        }
+        let spelt_out = br#"{"content":"\\u0000 is how it is written"}"#;
+        assert!(Document::parse(spelt_out).is_ok());
     }
 
     #[test]

@@ -20,7 +20,7 @@ pub use activity::{Activity, ActivityKind, Object};
 pub use actor::actor;
 pub use addressing::addressing;
 pub use authority::{Fetched, fetched, is_activity_content_type};
-pub use document::{Document, MAX_DEPTH, MAX_DOCUMENT_BYTES};
+pub use document::{Document, MAX_DEPTH, MAX_DOCUMENT_BYTES, has_nul};
 pub use handle::{Handle, local_resource};
 pub use key::{KeyDocument, actor_key, key_document};
 pub use note::{is_post, note};
