@@ -118,7 +118,9 @@ def settings(state):
 def machine():
     model = next((line.split(":", 1)[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "?")
     memory = next(int(line.split()[1]) for line in open("/proc/meminfo") if line.startswith("MemTotal")) // 1024 ** 2
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
+    # A checkout that was unpacked, on a machine without git, has none.
+    asked = [shutil.which("git") or "false", "rev-parse", "--short", "HEAD"]
+    commit = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True).stdout.strip() or "unknown"
     return {"cpu": model, "cores": os.cpu_count(), "memory_gib": memory, "kernel": platform.release(), "commit": commit,
             "load_at_start": os.getloadavg()[0], "date": time.strftime("%Y-%m-%d %H:%M")}
 
