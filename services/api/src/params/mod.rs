@@ -95,7 +95,9 @@ async fn read(request: Request, app: &App) -> Result<Value, ApiError> {
 /// Refuses U+0000, which no text of the database holds; everything else is text.
 fn without_nul(tree: Value) -> Result<Value, ApiError> {
     if has_nul(&tree) {
-        return Err(malformed());
+        return Err(ApiError::validation(
+            "Text holds characters that no text has",
+        ));
     }
     Ok(tree)
 }
