@@ -91,7 +91,8 @@ async fn observe(request: Request, next: Next) -> Response {
     let started = Instant::now();
     let handling = async {
         // No name that could be looked up has one, and the database takes it for an error (E7).
-        if request.uri().to_string().contains("%00") {
+        let asked = request.uri().path_and_query();
+        if asked.is_some_and(|asked| asked.as_str().contains("%00")) {
             return malformed().into_response();
         }
         next.run(request).await
