@@ -82,7 +82,16 @@ impl Leases {
     /// Whether a request for this shard may start now. A tenth of the lease is left for it to
     /// get on its way.
     pub(crate) fn holds(&self, shard: u32) -> bool {
-        let margin = self.options.length / 10;
+        self.holds_for(shard, self.options.length / 10)
+    }
+
+    /// Whether a request that is on its way for this shard may go on: one that was frozen before
+    /// it left must not leave when it wakes.
+    pub(crate) fn still_holds(&self, shard: u32) -> bool {
+        self.holds_for(shard, Duration::ZERO)
+    }
+
+    fn holds_for(&self, shard: u32, margin: Duration) -> bool {
         let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         held.get(&shard)
             .is_some_and(|held| Instant::now() + margin < held.until)
@@ -155,7 +164,8 @@ impl Leases {
         }
         // The time before the statement: the database's clock started later.
         let asked = Instant::now();
-        let found = rows::round(&self.pool, self.me, self.shards, &self.options).await;
+        let held = self.held();
+        let found = rows::round(&self.pool, self.me, self.shards, &held, &self.options).await;
         let found = match found {
             Ok(Some(found)) => found,
             Ok(None) => {
@@ -203,7 +213,8 @@ impl Leases {
             events(LeaseEvent::Lost { shard }).await;
         }
         let asked = Instant::now();
-        if let Ok(renewed) = rows::renew(&self.pool, self.me, &self.options).await {
+        let held = self.held();
+        if let Ok(renewed) = rows::renew(&self.pool, self.me, &held, &self.options).await {
             self.keep(&renewed, asked + self.options.length);
         }
     }
@@ -222,6 +233,12 @@ impl Leases {
         if let Err(error) = rows::release(&self.pool, self.me, shard, settle).await {
             tracing::debug!(%error, shard, "a lease could not be given back; it runs out by itself");
         }
+    }
+
+    /// All that is ours, being handed over or not.
+    fn held(&self) -> Vec<u32> {
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        held.keys().copied().collect()
     }
 
     fn is_empty(&self) -> bool {

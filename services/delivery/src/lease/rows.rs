@@ -22,12 +22,13 @@ pub(super) struct Found {
     pub(super) next_expiry: Option<Duration>,
 }
 
-/// Says that we live, renews what is ours, and claims what is free up to our share. `None`: the
-/// instance has another number of shards, and nothing may be claimed with ours.
+/// Says that we live, renews what is ours and is `held`, and claims what is free up to our share.
+/// `None`: the instance has another number of shards, and nothing may be claimed with ours.
 pub(super) async fn round(
     pool: &PgPool,
     me: Uuid,
     shards: u32,
+    held: &[u32],
     options: &LeaseOptions,
 ) -> Result<Option<Found>, StoreError> {
     let length = options.length.as_secs_f64();
@@ -42,7 +43,7 @@ pub(super) async fn round(
     .bind(me)
     .execute(&mut *transaction)
     .await?;
-    let renewed = renew_in(&mut transaction, me, length).await?;
+    let renewed = renew_in(&mut transaction, me, held, length).await?;
     let share = share(&mut transaction, me, shards, length).await?;
     let room = share.saturating_sub(renewed.len());
     let gained = if room > 0 {
@@ -96,15 +97,20 @@ async fn next_expiry(
     Ok(seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()))
 }
 
+/// What is ours by its row only runs out and is claimed anew: we gave it up, or never heard that
+/// we have it, and a lease that is renewed without being served would stop its hosts for good.
 async fn renew_in(
     connection: &mut PgConnection,
     me: Uuid,
+    held: &[u32],
     length: f64,
 ) -> Result<Vec<u32>, StoreError> {
+    let held: Vec<i32> = held.iter().map(|shard| shard.cast_signed()).collect();
     // In the order of the shards, as everywhere, so that no two wait for each other.
     let renewed: Vec<i32> = sqlx::query_scalar(
         "with mine as materialized (
-             select shard from shard_leases where holder = $1 and expires_at > now()
+             select shard from shard_leases
+             where holder = $1 and expires_at > now() and shard = any($3)
              order by shard for update)
          update shard_leases l set expires_at = now() + make_interval(secs => $2)
          from mine where l.shard = mine.shard
@@ -112,6 +118,7 @@ async fn renew_in(
     )
     .bind(me)
     .bind(length)
+    .bind(held)
     .fetch_all(connection)
     .await?;
     Ok(renewed
@@ -120,14 +127,15 @@ async fn renew_in(
         .collect())
 }
 
-/// Renews what is ours and takes nothing more.
+/// Renews what is `held` and takes nothing more.
 pub(super) async fn renew(
     pool: &PgPool,
     me: Uuid,
+    held: &[u32],
     options: &LeaseOptions,
 ) -> Result<Vec<u32>, StoreError> {
     let mut connection = pool.acquire().await?;
-    renew_in(&mut connection, me, options.length.as_secs_f64()).await
+    renew_in(&mut connection, me, held, options.length.as_secs_f64()).await
 }
 
 /// A lease that ran out under its holder was not handed over: what that one sent last may be
@@ -156,6 +164,7 @@ async fn claim(
              for update skip locked)
          update shard_leases l
          set holder = $3, expires_at = now() + make_interval(secs => $4),
+             unclean_at = case when free.holder is null then l.unclean_at else now() end,
              unsettled_until = greatest(free.unsettled_until, case when free.holder is null
                  then free.unsettled_until
                  else free.expires_at + make_interval(secs => $5) end)
@@ -192,7 +201,8 @@ pub(super) async fn release(
         "update shard_leases
          set holder = null, expires_at = '-infinity',
              unsettled_until = case when $3 > 0 then now() + make_interval(secs => $3)
-                                    else unsettled_until end
+                                    else unsettled_until end,
+             unclean_at = case when $3 > 0 then now() else unclean_at end
          where shard = $2 and holder = $1",
     )
     .bind(me)

@@ -191,3 +191,26 @@ async fn no_two_hold_a_shard_at_once() {
     assert!(!watch.is_finished(), "two held one shard");
     watch.abort();
 }
+
+#[tokio::test]
+async fn what_is_ours_in_the_table_only_runs_out_and_is_taken_anew() {
+    let db = database().await;
+    let worker = Worker::start(&db.pool);
+    until("it has all", || worker.count() == 32).await;
+    let gained = |worker: &Worker| {
+        let events = worker.events();
+        let of_seven = |event: &&LeaseEvent| matches!(event, LeaseEvent::Gained { shard: 7, .. });
+        events.iter().filter(of_seven).count()
+    };
+    assert_eq!(gained(&worker), 1);
+    // As when the answer to a claim, or the statement that gives a shard back, is lost.
+    worker.leases.held.lock().expect("not poisoned").remove(&7);
+    until("it is served again", || gained(&worker) == 2).await;
+    let unclean: Vec<i32> = sqlx::query_scalar(
+        "select shard from shard_leases where unclean_at is not null order by shard",
+    )
+    .fetch_all(&db.pool)
+    .await
+    .expect("rows");
+    assert_eq!(unclean, [7], "nobody handed it over");
+}
