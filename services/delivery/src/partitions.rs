@@ -1,12 +1,13 @@
 //! A partition of `deliveries` per day of the activities' own ids: made in advance, dropped as a
 //! whole when nothing in it can move any more.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, PgPool};
 use tidegate_model::id_at;
-use tidegate_store::{StoreError, settings};
+use tidegate_store::StoreError;
 use tidegate_telemetry::Stop;
 use time::macros::format_description;
 use time::{Date, OffsetDateTime};
@@ -27,16 +28,23 @@ const LOCK: i64 = 0x7464_7061;
 /// Finished rows of the default partition that one round deletes: a short statement.
 const DELETE_ROWS: i64 = 5_000;
 
-/// The setting that says below which activity id rows were dropped: what is below is not
-/// verified any more.
-pub(crate) const DROPPED_BELOW: &str = "deliveries_dropped_below";
+/// How long a delivery may wait for a host before it ends: seven days of failed probes (design
+/// section 6) begin and end within eight.
+const LONGEST_WAIT: Duration = Duration::from_hours(8 * 24);
+
+/// Activity ids of one day: they begin with the milliseconds since 1970, above 16 bits of a
+/// counter.
+const IDS_OF_A_DAY: i64 = (24 * 3_600_000) << 16;
+
+/// Activity ids from the first on, before the second.
+type Range = (i64, i64);
 
 /// Looks until stopped.
 pub(crate) async fn run(delivery: &Delivery, stop: &Stop) {
     loop {
         let ladder: Duration = delivery.options.retry_ladder.iter().sum();
         // Jitter makes a ladder a fifth longer.
-        let keep = ladder.mul_f64(1.2) + delivery.options.keep;
+        let keep = ladder.mul_f64(1.2).max(LONGEST_WAIT) + delivery.options.keep;
         if let Err(error) = maintain(&delivery.deps.pool, delivery.deps.clock.now(), keep).await {
             tracing::warn!(%error, "partitions of deliveries could not be looked after");
         }
@@ -57,7 +65,11 @@ pub async fn maintain(
         make(pool, now.date() + time::Duration::days(ahead)).await?;
     }
     let before = id_at(now - keep);
-    while drop_oldest(pool, before).await? {}
+    for (name, day) in days(pool).await? {
+        if day.1 <= before {
+            drop_finished(pool, &name, day).await?;
+        }
+    }
     empty_default(pool, before).await
 }
 
@@ -85,8 +97,7 @@ async fn locked(
 /// that day already: they may stay there, and attaching would be refused.
 async fn make(pool: &PgPool, day: Date) -> Result<(), StoreError> {
     let name = name_of(day);
-    let from = id_at(day.midnight().assume_utc());
-    let to = id_at((day + time::Duration::DAY).midnight().assume_utc());
+    let (from, to) = range_of(day);
     if exists(pool, &name).await? {
         return Ok(());
     }
@@ -132,75 +143,109 @@ async fn make(pool: &PgPool, day: Date) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Drops the oldest day's partition if it is old enough and finished. Oldest first: what is
-/// below the mark in the settings is gone without gaps.
-async fn drop_oldest(pool: &PgPool, before: i64) -> Result<bool, StoreError> {
-    let Some(mut transaction) = locked(pool).await? else {
-        return Ok(false);
-    };
-    let oldest: Option<String> = sqlx::query_scalar(
+/// The partitions of days and the activity ids of each, oldest first.
+async fn days(pool: &PgPool) -> Result<Vec<(String, Range)>, StoreError> {
+    let names: Vec<String> = sqlx::query_scalar(
         "select c.relname::text from pg_inherits i join pg_class c on c.oid = i.inhrelid
          where i.inhparent = 'deliveries'::regclass and c.relname ~ '^deliveries_[0-9]{8}$'
-         order by c.relname limit 1",
+         order by c.relname",
     )
-    .fetch_optional(&mut *transaction)
+    .fetch_all(pool)
     .await?;
-    let old = oldest
-        .and_then(|name| Some((end_of(&name)?, name)))
-        .filter(|(end, _)| *end <= before);
-    let Some((end, name)) = old else {
-        transaction.rollback().await?;
-        return Ok(false);
+    let days = names.into_iter().filter_map(|name| {
+        let range = range_of(day_of(&name)?);
+        Some((name, range))
+    });
+    Ok(days.collect())
+}
+
+/// Drops a day's partition if nothing in it moves. Each day by itself: a row that waits for a
+/// paused host for months keeps its own day, not all those after it.
+async fn drop_finished(pool: &PgPool, name: &str, day: Range) -> Result<(), StoreError> {
+    let Some(mut transaction) = locked(pool).await? else {
+        return Ok(());
     };
-    let moving: bool = sqlx::query_scalar(
-        "select exists (select 1 from deliveries
-                        where activity_id < $1 and state in ('queued', 'parked'))",
-    )
-    .bind(end)
-    .fetch_one(&mut *transaction)
-    .await?;
-    if moving {
+    if is_moving(&mut transaction, day).await? {
         transaction.rollback().await?;
-        return Ok(false);
+        return Ok(());
     }
+    // Once more while nobody can move a row: an operator may give a dead one another life. The
+    // parent first, as everybody does; what is asked is a look into an index that is empty.
+    run_ddl(
+        &mut transaction,
+        "lock table only deliveries in access exclusive mode".to_owned(),
+    )
+    .await?;
+    if is_moving(&mut transaction, day).await? {
+        transaction.rollback().await?;
+        return Ok(());
+    }
+    // The name is made of digits.
     run_ddl(&mut transaction, format!("drop table {name}")).await?;
-    settings::set(&mut transaction, DROPPED_BELOW, &end).await?;
+    note_dropped(&mut transaction, day).await?;
     transaction.commit().await?;
     tracing::info!(
         partition = name,
         "dropped a finished partition of deliveries"
     );
-    Ok(true)
+    Ok(())
 }
 
-/// The default partition is never dropped: what is old and finished in it is deleted.
+/// Whether anything of these activities is queued or parked. Spelled as the index that holds only
+/// such rows is (migration 0043).
+async fn is_moving(connection: &mut PgConnection, day: Range) -> Result<bool, StoreError> {
+    Ok(sqlx::query_scalar(
+        "select exists (select 1 from deliveries where activity_id >= $1 and activity_id < $2
+                        and coalesce(state in ('queued', 'parked'), false))",
+    )
+    .bind(day.0)
+    .bind(day.1)
+    .fetch_one(connection)
+    .await?)
+}
+
+/// The default partition is never dropped: what is old and finished in it is deleted, day by day
+/// like the others.
 async fn empty_default(pool: &PgPool, before: i64) -> Result<(), StoreError> {
     let Some(mut transaction) = locked(pool).await? else {
         return Ok(());
     };
-    let deleted = sqlx::query(
+    let old: Vec<i64> = sqlx::query_scalar(
         "delete from deliveries_default where (activity_id, inbox_id) in (
              select activity_id, inbox_id from deliveries_default d
              where d.activity_id < $1 and not exists (
-                 select 1 from deliveries m
-                 where m.activity_id < $1 and m.state in ('queued', 'parked'))
-             limit $2)",
+                 select 1 from deliveries_default m
+                 where m.activity_id >= d.activity_id - d.activity_id % $3
+                   and m.activity_id < d.activity_id - d.activity_id % $3 + $3
+                   and m.state in ('queued', 'parked'))
+             limit $2)
+         returning activity_id - activity_id % $3",
     )
     .bind(before)
     .bind(DELETE_ROWS)
-    .execute(&mut *transaction)
-    .await?
-    .rows_affected();
-    if deleted > 0 {
-        let below = settings::get::<i64>(&mut *transaction, DROPPED_BELOW).await?;
-        settings::set(
-            &mut transaction,
-            DROPPED_BELOW,
-            &below.unwrap_or(0).max(before),
-        )
-        .await?;
+    .bind(IDS_OF_A_DAY)
+    .fetch_all(&mut *transaction)
+    .await?;
+    for from in old.into_iter().collect::<BTreeSet<i64>>() {
+        note_dropped(&mut transaction, (from, from + IDS_OF_A_DAY)).await?;
     }
     transaction.commit().await?;
+    Ok(())
+}
+
+/// Remembers that rows of these activities are gone: they are not verified any more.
+async fn note_dropped(connection: &mut PgConnection, range: Range) -> Result<(), StoreError> {
+    sqlx::query(
+        "with touching as (
+             delete from deliveries_dropped where from_id <= $2 and to_id >= $1
+             returning from_id, to_id)
+         insert into deliveries_dropped (from_id, to_id)
+         select least($1, min(from_id)), greatest($2, max(to_id)) from touching",
+    )
+    .bind(range.0)
+    .bind(range.1)
+    .execute(connection)
+    .await?;
     Ok(())
 }
 
@@ -225,11 +270,15 @@ fn name_of(day: Date) -> String {
     format!("deliveries_{digits}")
 }
 
-/// The first activity id after the day of a partition's name.
-fn end_of(name: &str) -> Option<i64> {
+/// The day of a partition's name.
+fn day_of(name: &str) -> Option<Date> {
     let digits = name.strip_prefix("deliveries_")?;
-    let day = Date::parse(digits, format_description!("[year][month][day]")).ok()?;
-    Some(id_at((day + time::Duration::DAY).midnight().assume_utc()))
+    Date::parse(digits, format_description!("[year][month][day]")).ok()
+}
+
+fn range_of(day: Date) -> Range {
+    let id = |day: Date| id_at(day.midnight().assume_utc());
+    (id(day), id(day + time::Duration::DAY))
 }
 
 #[cfg(test)]
@@ -240,8 +289,15 @@ mod tests {
     #[test]
     fn a_partition_is_named_after_its_day() {
         assert_eq!(name_of(date!(2026 - 11 - 02)), "deliveries_20261102");
-        let end = id_at(datetime!(2026-11-03 00:00 UTC));
-        assert_eq!(end_of("deliveries_20261102"), Some(end));
-        assert_eq!(end_of("deliveries_default"), None);
+        assert_eq!(day_of("deliveries_20261102"), Some(date!(2026 - 11 - 02)));
+        assert_eq!(day_of("deliveries_default"), None);
+    }
+
+    #[test]
+    fn a_day_has_as_many_ids_as_milliseconds_times_their_counter() {
+        let (from, to) = range_of(date!(2026 - 11 - 02));
+        assert_eq!(from, id_at(datetime!(2026-11-02 00:00 UTC)));
+        assert_eq!(to - from, IDS_OF_A_DAY);
+        assert_eq!(from % IDS_OF_A_DAY, 0);
     }
 }

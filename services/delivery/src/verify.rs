@@ -4,9 +4,7 @@ use std::time::Duration;
 
 use sqlx::PgPool;
 use tidegate_model::DeliveryState;
-use tidegate_store::{StoreError, settings};
-
-use crate::partitions::DROPPED_BELOW;
+use tidegate_store::StoreError;
 
 /// How many differences are listed; the numbers beside them are complete.
 const LISTED: i64 = 1_000;
@@ -94,10 +92,7 @@ pub async fn verify(pool: &PgPool) -> Result<Verification, StoreError> {
     sqlx::query("set local statement_timeout = 0")
         .execute(&mut *snapshot)
         .await?;
-    let from = settings::get::<i64>(&mut *snapshot, DROPPED_BELOW)
-        .await?
-        .unwrap_or(0);
-    let counts = count_in(&mut snapshot, from).await?;
+    let counts = count_in(&mut snapshot).await?;
     let (unplanned, overdue) = sqlx::query_as(
         "select count(*),
                 count(*) filter (where created_at < now() - make_interval(secs => $1))
@@ -111,10 +106,11 @@ pub async fn verify(pool: &PgPool) -> Result<Verification, StoreError> {
          from activities a
          cross join lateral (select count(*) as found from deliveries d
                              where d.activity_id = a.id) r
-         where a.id >= $1 and a.planned_at is not null and coalesce(a.planned_count, 0) <> r.found
-         order by a.id limit $2",
+         where a.planned_at is not null and coalesce(a.planned_count, 0) <> r.found
+           and not exists (select 1 from deliveries_dropped x
+                           where a.id >= x.from_id and a.id < x.to_id)
+         order by a.id limit $1",
     )
-    .bind(from)
     .bind(LISTED)
     .fetch_all(&mut *snapshot)
     .await?;
@@ -124,12 +120,13 @@ pub async fn verify(pool: &PgPool) -> Result<Verification, StoreError> {
          cross join lateral (select min(a.id) as id from activities a
                              where a.status_id = s.status_id and a.planned_at is not null) first
          cross join lateral unnest(s.inbox_ids) as inbox(id)
-         where first.id >= $1 and not exists (
+         where not exists (
              select 1 from activities a join deliveries d on d.activity_id = a.id
              where a.status_id = s.status_id and d.inbox_id = inbox.id)
-         order by 1, 2 limit $2",
+           and not exists (select 1 from deliveries_dropped x
+                           where first.id >= x.from_id and first.id < x.to_id)
+         order by 1, 2 limit $1",
     )
-    .bind(from)
     .bind(LISTED)
     .fetch_all(&mut *snapshot)
     .await?;
@@ -145,19 +142,16 @@ pub async fn verify(pool: &PgPool) -> Result<Verification, StoreError> {
 /// The numbers alone.
 pub(crate) async fn counts(pool: &PgPool) -> Result<Counts, StoreError> {
     let mut connection = pool.acquire().await?;
-    let from = settings::get::<i64>(&mut *connection, DROPPED_BELOW)
-        .await?
-        .unwrap_or(0);
-    count_in(&mut connection, from).await
+    count_in(&mut connection).await
 }
 
-async fn count_in(connection: &mut sqlx::PgConnection, from: i64) -> Result<Counts, StoreError> {
+async fn count_in(connection: &mut sqlx::PgConnection) -> Result<Counts, StoreError> {
     let mut counts = Counts {
         planned: sqlx::query_scalar(
-            "select coalesce(sum(planned_count), 0)::bigint from activities
-             where id >= $1 and planned_at is not null",
+            "select coalesce(sum(planned_count), 0)::bigint from activities a
+             where planned_at is not null and not exists (
+                 select 1 from deliveries_dropped x where a.id >= x.from_id and a.id < x.to_id)",
         )
-        .bind(from)
         .fetch_one(&mut *connection)
         .await?,
         ..Counts::default()
@@ -166,11 +160,14 @@ async fn count_in(connection: &mut sqlx::PgConnection, from: i64) -> Result<Coun
         // Rows of an activity that is still being planned are not on the other side yet.
         let rows: i64 = sqlx::query_scalar(
             "select count(*) from deliveries d
-             where d.state = $1 and d.activity_id >= $2 and not exists (
-                 select 1 from activities a where a.id = d.activity_id and a.planned_at is null)",
+             where d.state = $1
+               and not exists (
+                   select 1 from activities a where a.id = d.activity_id and a.planned_at is null)
+               and not exists (
+                   select 1 from deliveries_dropped x
+                   where d.activity_id >= x.from_id and d.activity_id < x.to_id)",
         )
         .bind(state.as_str())
-        .bind(from)
         .fetch_one(&mut *connection)
         .await?;
         *match state {

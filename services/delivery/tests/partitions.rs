@@ -117,3 +117,64 @@ async fn what_is_old_and_finished_in_the_default_is_deleted() {
     assert_eq!(left, 0);
     assert!(verify(rig.pool()).await.expect("books").is_clean());
 }
+
+/// Moves an activity and its rows to so many days ago.
+async fn make_older(pool: &PgPool, id: i64, days: i64) -> i64 {
+    let older = id - ((days * 24 * 3_600_000) << 16);
+    for statement in [
+        "update activities set id = $2 where id = $1",
+        "update deliveries set activity_id = $2 where activity_id = $1",
+    ] {
+        sqlx::query(statement)
+            .bind(id)
+            .bind(older)
+            .execute(pool)
+            .await
+            .expect("moved");
+    }
+    older
+}
+
+#[tokio::test]
+async fn a_row_that_waits_for_months_keeps_its_own_day_only() {
+    let rig = Rig::new().await;
+    let now = OffsetDateTime::now_utc();
+    for days in [30, 20] {
+        maintain_partitions(rig.pool(), now - time::Duration::days(days), KEEP)
+            .await
+            .expect("made");
+    }
+    let mut ids = Vec::new();
+    for (key, days) in [("oldest", 30), ("waits", 29), ("after", 28), ("later", 20)] {
+        let id = rig.plan(&Plan::new("Create", key, 1, &[A])).await;
+        ids.push(make_older(rig.pool(), id, days).await);
+    }
+    sqlx::query("update deliveries set state = 'delivered' where order_key <> 'waits'")
+        .execute(rig.pool())
+        .await
+        .expect("delivered");
+    sqlx::query(
+        "update deliveries set state = 'parked', reason = 'paused' where order_key = 'waits'",
+    )
+    .execute(rig.pool())
+    .await
+    .expect("parked");
+    maintain_partitions(rig.pool(), now, KEEP)
+        .await
+        .expect("looked after");
+    let left: Vec<i64> = sqlx::query_scalar("select activity_id from deliveries")
+        .fetch_all(rig.pool())
+        .await
+        .expect("rows");
+    assert_eq!(left, [ids[1]], "what waits stays, and nothing else");
+    let books = verify(rig.pool()).await.expect("books");
+    assert!(books.is_clean(), "{books:?}");
+    assert_eq!((books.counts.planned, books.counts.parked), (1, 1));
+
+    // What is kept is still verified: a row that is lost there shows.
+    sqlx::query("delete from deliveries")
+        .execute(rig.pool())
+        .await
+        .expect("lost");
+    assert!(!verify(rig.pool()).await.expect("books").is_clean());
+}
