@@ -7,7 +7,9 @@ use tidegate_store::accounts::{self, Account, NewLocalAccount};
 use tidegate_store::{KeyVault, StoreError};
 
 /// Returns the instance actor, making it on the first start. Safe when several processes start
-/// at once: one of them wins, the others read what it wrote.
+/// at once: one of them wins, the others read what it wrote. An error when its key was stored with
+/// another key-encryption key than that of `vault`: then nobody's could be read, and every
+/// delivery would wait.
 pub async fn ensure_instance_actor(
     pool: &PgPool,
     vault: &KeyVault,
@@ -15,6 +17,9 @@ pub async fn ensure_instance_actor(
 ) -> anyhow::Result<Account> {
     let uri = instance.instance_actor();
     if let Some(account) = accounts::by_uri(pool, &uri).await? {
+        if let Some(keys) = accounts::keys_of(pool, account.id).await? {
+            vault.decrypt(account.id, &keys.rsa_private)?;
+        }
         return Ok(account);
     }
     let pairs = tokio::task::spawn_blocking(keys::generate).await??;

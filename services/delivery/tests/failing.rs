@@ -372,3 +372,72 @@ async fn a_follow_that_dies_is_withdrawn_and_the_user_is_told() {
     assert!(mail.contains("ada@example.org"), "{mail}");
     assert!(mail.contains("@bob@a.sim.test"), "{mail}");
 }
+
+#[tokio::test]
+async fn a_failing_host_for_which_something_waits_always_has_a_probe_to_come() {
+    let mut rig = Rig::new().await.patient(Duration::from_secs(20));
+    rig.options.probe_first = Duration::from_hours(1);
+    let silent = Script::first(1, Fault::Hang { millis: 60_000 });
+    rig.sim.add_host("a.sim.test", HostBehaviour::inbox(silent));
+    rig.sim.add_actor("a.sim.test", "bob", true);
+    let inbox = "http://a.sim.test/inbox";
+    let ids = [
+        rig.plan(&Plan::new("Create", "k1", 1, &[inbox])).await,
+        rig.plan(&Plan::new("Create", "k2", 1, &[inbox])).await,
+    ];
+    // Nothing waited for it when it was last heard of: the next to come is the probe.
+    rig.run(
+        "insert into hosts (host, shard, state, failing_since)
+         select distinct host, shard, 'failing', now() from deliveries",
+    )
+    .await;
+    rig.start();
+    rig.publish(ids[0]).await;
+    let probed = Instant::now() + PATIENCE;
+    while !rig.sim.crowds().contains_key("a.sim.test") {
+        assert!(Instant::now() < probed, "it is not probed");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    // While the probe is out another comes, and the worker dies: nothing comes of the probe.
+    rig.publish(ids[1]).await;
+    rig.until(ids[1], inbox, "parked").await;
+    rig.until_number(
+        "select count(*) from hosts where state = 'failing' and next_probe_at is not null",
+        1,
+    )
+    .await;
+    rig.kill();
+    rig.start();
+    rig.steer("next_probe_at = now()").await;
+    for id in ids {
+        rig.until(id, inbox, "delivered").await;
+    }
+}
+
+#[tokio::test]
+async fn a_probe_that_waits_for_a_takeover_is_the_probe_again_afterwards() {
+    let mut rig = Rig::new().await;
+    rig.options.probe_first = Duration::from_hours(1);
+    rig.sim.add_host("a.sim.test", HostBehaviour::default());
+    rig.sim.add_actor("a.sim.test", "bob", true);
+    let inbox = "http://a.sim.test/inbox";
+    let id = rig.plan(&Plan::new("Update", "k1", 2, &[inbox])).await;
+    rig.run(
+        "insert into hosts (host, shard, state, failing_since)
+         select distinct host, shard, 'failing', now() from deliveries",
+    )
+    .await;
+    rig.run(
+        "insert into shard_leases (shard, unsettled_until)
+         select shard, now() + interval '2 seconds' from generate_series(0, 1) as shard",
+    )
+    .await;
+    rig.start();
+    rig.publish(id).await;
+    rig.until_number(
+        "select count(*) from deliveries where reason = 'takeover'",
+        1,
+    )
+    .await;
+    rig.until(id, inbox, "delivered").await;
+}

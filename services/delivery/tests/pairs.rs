@@ -154,3 +154,27 @@ async fn of_a_follow_that_may_have_arrived_the_undo_is_sent() {
     assert!(is_sent_or_withdrawn, "{row:?}");
     assert_eq!(rig.sim.ledger().activities("Undo").len(), 1);
 }
+
+#[tokio::test]
+async fn of_a_pair_whose_sender_died_the_second_is_sent_because_nobody_knows() {
+    let mut rig = Rig::new().await;
+    rig.options.probe_first = Duration::from_hours(1);
+    rig.nobody().await;
+    rig.start();
+    let other = rig.send(&Plan::new("Create", "other", 1, &[INBOX])).await;
+    rig.until(other, INBOX, "parked").await;
+    let create = rig
+        .send(&Plan::new("Create", "status:1", 1, &[INBOX]))
+        .await;
+    rig.until(create, INBOX, "parked").await;
+    // A worker that was killed may have sent it: its outcome is written down nowhere.
+    rig.run("update shard_leases set unclean_at = now()").await;
+    let delete = rig
+        .send(&Plan::new("Delete", "status:1", 2, &[INBOX]))
+        .await;
+    rig.until(delete, INBOX, "parked").await;
+    rig.steer("next_probe_at = now()").await;
+    let row = rig.until(create, INBOX, "cancelled").await;
+    assert_eq!(row.reason.as_deref(), Some("withdrawn"));
+    assert_eq!(rig.row(delete, INBOX).await.state, "parked");
+}

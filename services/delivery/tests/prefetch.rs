@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use common::raw::{RawHost, TAKEN, read_request};
 use common::{Plan, Rig};
-use tidegate_loadtest::HostBehaviour;
+use tidegate_loadtest::{Fault, HostBehaviour, Script};
 use tokio::io::AsyncWriteExt;
 use tokio::sync::watch;
 
@@ -67,4 +67,38 @@ async fn a_host_has_a_quarter_of_the_prefetch_and_the_rest_waits_for_its_window(
     rig.until_number(delivered, 30).await;
     rig.until_number("select count(*) from hosts where backlog", 0)
         .await;
+}
+
+#[tokio::test]
+async fn due_rows_of_a_slow_host_do_not_hide_those_of_others() {
+    let mut rig = Rig::new().await.patient(Duration::from_secs(60));
+    rig.shards(1).await;
+    let slow = HostBehaviour::inbox(Script::always(Fault::Hang { millis: 60_000 }));
+    rig.sim.add_host("slow.sim.test", slow);
+    rig.sim.add_actor("slow.sim.test", "bob", true);
+    rig.sim.add_host("well.sim.test", HostBehaviour::default());
+    rig.sim.add_actor("well.sim.test", "bob", true);
+    let (slow, well) = ("http://slow.sim.test/inbox", "http://well.sim.test/inbox");
+    for n in 0..150 {
+        let key = format!("k{n}");
+        rig.plan(&Plan::new("Create", &key, 1, &[slow])).await;
+    }
+    rig.run(
+        "update deliveries set state = 'parked', reason = 'status_500',
+                               not_before = now() - interval '1 minute'",
+    )
+    .await;
+    let id = rig.plan(&Plan::new("Create", "other", 1, &[well])).await;
+    sqlx::query(
+        "update deliveries set state = 'parked', reason = 'status_500', not_before = now()
+         where activity_id = $1",
+    )
+    .bind(id)
+    .execute(rig.pool())
+    .await
+    .expect("due");
+    rig.start();
+    rig.until(id, well, "delivered").await;
+    let waiting = rig.number("select count(*) from deliveries where state = 'parked'");
+    assert_eq!(waiting.await, 150, "the others wait for an answer");
 }

@@ -216,3 +216,67 @@ async fn the_pace_of_a_429_is_kept_for_a_day_and_then_forgotten() {
     rig.start();
     rig.until_number(paced, 11).await;
 }
+
+#[tokio::test]
+async fn a_429_ends_a_row_by_how_long_it_lasts_and_not_by_how_long_the_row_waited() {
+    let (mut rig, hands) = driven().await;
+    let pacing = Fault::TooManyRequests {
+        retry_after: "1".to_owned(),
+    };
+    let pacing = timeless(HostBehaviour::inbox(Script::always(pacing)));
+    rig.sim.add_host("a.sim.test", pacing);
+    rig.sim.add_actor("a.sim.test", "bob", true);
+    let id = rig.plan(&Plan::new("Create", "k", 1, &[INBOX])).await;
+    rig.run("update deliveries set created_at = created_at - interval '3 days'")
+        .await;
+    rig.start();
+    rig.publish(id).await;
+    let again = due(&rig, id, 1).await;
+    assert_eq!(
+        rig.row(id, INBOX).await.reason.as_deref(),
+        Some("status_429")
+    );
+    rig.stop().await;
+
+    // Whatever else it is told in between would end this.
+    let whole: Duration = RETRY_LADDER.iter().sum();
+    set(&hands, again + whole);
+    rig.run("update hosts set rate = null, rate_until = null, held_until = null")
+        .await;
+    rig.start();
+    let row = rig.until(id, INBOX, "dead").await;
+    assert_eq!(
+        (row.reason.as_deref(), row.attempts),
+        (Some("exhausted"), 2)
+    );
+}
+
+#[tokio::test]
+async fn a_backlog_is_drained_at_the_pace_that_was_learnt_before_a_restart() {
+    let (mut rig, hands) = driven().await;
+    let well = timeless(HostBehaviour::default());
+    rig.sim.add_host("a.sim.test", well);
+    rig.sim.add_actor("a.sim.test", "bob", true);
+    for n in 0..10 {
+        let key = format!("k{n}");
+        rig.plan(&Plan::new("Create", &key, 1, &[INBOX])).await;
+    }
+    rig.run("update deliveries set state = 'parked', reason = 'host'")
+        .await;
+    // So slow that ten take a minute and a half.
+    sqlx::query(
+        "insert into hosts (host, shard, backlog, rate, rate_until)
+         select distinct host, shard, true, 0.1::float8, $1::timestamptz from deliveries",
+    )
+    .bind(hands.clock().now() + time::Duration::hours(1))
+    .execute(rig.pool())
+    .await
+    .expect("a host");
+    rig.start();
+    let sent = "select count(*) from deliveries where host = 'a.sim.test' and state = 'delivered'";
+    for n in 0..10 {
+        rig.look(&format!("after{n}")).await;
+    }
+    let sent = rig.number(sent).await;
+    assert!(sent < 10, "the pace is not kept");
+}

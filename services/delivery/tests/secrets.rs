@@ -155,11 +155,12 @@ async fn secrets_stay_where_they_belong() {
     rig.stop().await;
     rig.start();
     let unsigned = rig.send(&Plan::new("Create", "status:2", 1, &[WELL])).await;
-    rig.until(unsigned, WELL, "dead").await;
+    let row = rig.until(unsigned, WELL, "parked").await;
+    assert_eq!(row.reason.as_deref(), Some("own_key"), "nobody pays for it");
     seen += &tables(&rig).await;
     seen += &String::from_utf8(tidegate_telemetry::render()).expect("text");
     let written = logs.text();
-    assert!(written.contains("could not be signed"), "the log is caught");
+    assert!(written.contains("cannot be decrypted"), "the log is caught");
     seen += &written;
 
     // The way the words were meant to take, and no other.

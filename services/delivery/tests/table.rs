@@ -292,3 +292,49 @@ async fn names_fail_by_kind() {
         assert!(metric(&counter) > before, "{class}");
     }
 }
+
+#[tokio::test]
+async fn a_shared_inbox_that_moves_after_an_outage_costs_nothing_that_waited_for_it() {
+    let mut rig = patient().await;
+    shared(&rig).await;
+    let moving = Script::first(2, Fault::Status { code: 404 });
+    behaves(&rig, "a.sim.test", moving);
+    // Three days old: it waited for the host, which was last seen four days ago.
+    let id = rig.plan(&Plan::new("Create", "k", 1, &[SHARED])).await;
+    rig.run(
+        "with host as (
+             insert into hosts (host, shard, last_success_at)
+             select host, shard, now() - interval '4 days' from deliveries)
+         update deliveries set created_at = now() - interval '3 days'",
+    )
+    .await;
+    rig.start();
+    rig.publish(id).await;
+    let gone = "select count(*) from hosts where gone_since > now() - interval '1 minute'";
+    rig.until_number(gone, 1).await;
+    let row = rig.until(id, SHARED, "delivered").await;
+    assert_eq!(row.attempts, 3);
+    rig.until_number("select count(*) from hosts where gone_since is null", 1)
+        .await;
+}
+
+#[tokio::test]
+async fn what_is_gone_for_a_day_is_gone_for_what_comes_later_too() {
+    let mut rig = patient().await;
+    shared(&rig).await;
+    behaves(&rig, "a.sim.test", says(404));
+    let id = rig.plan(&Plan::new("Create", "k", 1, &[SHARED])).await;
+    rig.run(
+        "insert into hosts (host, shard, last_success_at, gone_since)
+         select host, shard, now() - interval '2 days', now() - interval '25 hours'
+         from deliveries",
+    )
+    .await;
+    rig.start();
+    rig.publish(id).await;
+    let row = rig.until(id, SHARED, "dead").await;
+    assert_eq!(
+        (row.reason.as_deref(), row.attempts),
+        (Some("status_404"), 1)
+    );
+}

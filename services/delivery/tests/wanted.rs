@@ -198,3 +198,47 @@ async fn a_delete_does_not_wait_for_the_ladder_of_its_create() {
         ("cancelled", Some("deleted"))
     );
 }
+
+#[tokio::test]
+async fn what_was_asked_for_anew_is_not_taken_back_by_what_died_before() {
+    let rig = Rig::new().await;
+    host(&rig, HostBehaviour::default());
+    let end = async |id: i64, state: &'static str| {
+        sqlx::query("update deliveries set state = $2, touched = true where activity_id = $1")
+            .bind(id)
+            .bind(state)
+            .execute(rig.pool())
+            .await
+            .expect("an end");
+    };
+    let relation = "relation:1:2";
+    let plan = async |kind, key, seq| rig.plan(&Plan::new(kind, key, seq, &[INBOX])).await;
+    end(plan("Block", relation, 1).await, "delivered").await;
+    let undo = plan("Undo", relation, 2).await;
+    run(
+        &rig,
+        "update activities u set body = convert_to(jsonb_build_object('object', b.uri)::text, 'UTF8')
+         from activities b where b.order_key = u.order_key and b.seq = 1 and u.id = $1",
+        undo,
+    )
+    .await;
+    end(undo, "dead").await;
+    end(plan("Block", relation, 3).await, "delivered").await;
+    let reject = plan("Reject", "relation:3:4", 1).await;
+    end(reject, "dead").await;
+    end(plan("Accept", "relation:3:4", 2).await, "delivered").await;
+    // Nothing speaks against this one.
+    let alone = plan("Reject", "relation:5:6", 1).await;
+    end(alone, "dead").await;
+    end(plan("Follow", "relation:5:6", 2).await, "delivered").await;
+
+    let mut rig = rig;
+    rig.start();
+    let all = Filter::default();
+    rig.shift(MoveKind::Replay, all).await.expect("replayed");
+    for id in [undo, reject] {
+        let row = rig.until(id, INBOX, "cancelled").await;
+        assert_eq!(row.reason.as_deref(), Some("superseded"));
+    }
+    rig.until(alone, INBOX, "delivered").await;
+}

@@ -29,11 +29,15 @@ pub(crate) enum Class {
     TooMany { retry_after: Option<Duration> },
     /// 401: their mistake, or our clock or key. `skew` is how far their clock is ahead of ours.
     Unauthorized { skew: Option<time::Duration> },
-    /// No answer, but this process stood still meanwhile: it says nothing about the host.
+    /// No answer, for a reason of ours that passes: this process stood still, could not read its
+    /// key, or had no place for a look-up. It says nothing about the host.
     Unheard(&'static str),
     /// Our own fault, or an address that must not be asked: asking again changes nothing.
     OwnFault(&'static str),
 }
+
+/// Certificates that a wrong clock or a missing list of issuers refuses.
+const OWN_TLS: [&str; 3] = ["tls_expired", "tls_not_yet_valid", "tls_issuer"];
 
 impl Class {
     pub(crate) const fn is_delivered(&self) -> bool {
@@ -72,10 +76,11 @@ impl Class {
         }
     }
 
-    /// Whether the network was the trouble, ours or theirs.
-    pub(crate) fn is_network(&self) -> bool {
+    /// Whether the trouble may as well be ours: the network, or what a certificate is judged by.
+    /// With a wrong clock or without the list of issuers those of all hosts are refused here.
+    pub(crate) fn may_be_ours(&self) -> bool {
         match self {
-            Self::HostDown(reason) => !reason.starts_with("tls"),
+            Self::HostDown(reason) => !reason.starts_with("tls") || OWN_TLS.contains(reason),
             Self::HostTrouble(reason) => {
                 matches!(*reason, "timeout" | "connect_timeout" | "broken")
             }
@@ -123,6 +128,7 @@ pub(crate) fn classify(attempted: &Attempted, now: OffsetDateTime) -> Class {
             }
             EgressError::Dns(kind) | EgressError::Tls(kind) => Class::HostDown(kind),
             EgressError::Connect => Class::HostDown("connect"),
+            EgressError::OwnKey | EgressError::NoPlace => Class::Unheard(error.class()),
             other => Class::HostTrouble(other.class()),
         },
     }
@@ -197,6 +203,9 @@ mod tests {
         ] {
             assert!(matches!(class(error), Class::OwnFault(_)));
         }
+        for error in [EgressError::OwnKey, EgressError::NoPlace] {
+            assert!(matches!(class(error), Class::Unheard(_)));
+        }
     }
 
     #[test]
@@ -206,11 +215,32 @@ mod tests {
             (EgressError::Tls("tls"), false),
             (EgressError::Dns("dns"), false),
             (EgressError::ConnectTimeout, false),
+            (EgressError::OwnKey, false),
+            (EgressError::NoPlace, false),
             (EgressError::Timeout, true),
             (EgressError::Broken, true),
         ] {
             assert_eq!(Attempted::failed(error).touched, touched);
         }
+    }
+
+    #[test]
+    fn a_wrong_clock_or_a_missing_list_of_issuers_here_refuses_every_certificate() {
+        for (reason, may_be_ours) in [
+            ("tls_expired", true),
+            ("tls_not_yet_valid", true),
+            ("tls_issuer", true),
+            ("tls_name", false),
+            ("tls_version", false),
+            ("connect", true),
+        ] {
+            assert_eq!(
+                Class::HostDown(reason).may_be_ours(),
+                may_be_ours,
+                "{reason}"
+            );
+        }
+        assert!(!Class::HostTrouble("status_503").may_be_ours());
     }
 
     #[test]

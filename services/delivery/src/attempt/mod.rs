@@ -5,6 +5,7 @@ mod sender;
 #[cfg(test)]
 mod tests;
 
+use std::task::Poll;
 use std::time::Duration;
 
 use time::OffsetDateTime;
@@ -70,17 +71,26 @@ impl Attempted {
     }
 }
 
-/// What a request passes right before it leaves: whether it may still be sent, and the place
-/// among the signatures that it gives up once it is signed.
+/// Where a request is when it is asked whether it may go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// About to begin.
+    Start,
+    /// Begun, and not answered yet.
+    UnderWay,
+}
+
+/// What a request passes before it leaves: whether it may still be sent, and the place among the
+/// signatures that it gives up once it is signed.
 pub(crate) struct Gate {
     turn: Option<OwnedSemaphorePermit>,
-    is_open: Box<dyn Fn() -> bool + Send + Sync>,
+    is_open: Box<dyn Fn(Stage) -> bool + Send + Sync>,
 }
 
 impl Gate {
     pub(crate) fn new(
         turn: OwnedSemaphorePermit,
-        is_open: impl Fn() -> bool + Send + Sync + 'static,
+        is_open: impl Fn(Stage) -> bool + Send + Sync + 'static,
     ) -> Self {
         Self {
             turn: Some(turn),
@@ -94,6 +104,21 @@ impl Gate {
     }
 
     fn is_open(&self) -> bool {
-        (self.is_open)()
+        (self.is_open)(Stage::Start)
+    }
+
+    /// Drives a request as long as it may be under way. `None`: no longer; a process that was
+    /// frozen while it connected must not send when it wakes, and finds that out before the
+    /// connection does.
+    async fn drive<T>(&self, request: impl Future<Output = T>) -> Option<T> {
+        let mut request = std::pin::pin!(request);
+        std::future::poll_fn(|context| {
+            if (self.is_open)(Stage::UnderWay) {
+                request.as_mut().poll(context).map(Some)
+            } else {
+                Poll::Ready(None)
+            }
+        })
+        .await
     }
 }

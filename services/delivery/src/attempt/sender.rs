@@ -151,6 +151,14 @@ impl Sender {
         let mut headers = match signed {
             Ok(headers) => headers,
             Err(error @ SignError::Store(_)) => return Err(error),
+            Err(error @ SignError::Vault(_)) => {
+                tracing::error!(
+                    %error, activity.id,
+                    "a private key cannot be decrypted; deliveries wait until the key-encryption \
+                     key is the one that it was stored with"
+                );
+                return Ok(Some(Err(EgressError::OwnKey)));
+            }
             Err(error) => {
                 tracing::error!(%error, activity.id, "an activity could not be signed");
                 return Ok(Some(Err(EgressError::Signing)));
@@ -165,11 +173,15 @@ impl Sender {
             return Ok(None);
         }
         let under_way = UnderWay::start(lane);
-        let result = self
+        let request = self
             .client
-            .post(url.clone(), headers, activity.body.clone())
-            .await;
+            .post(url.clone(), headers, activity.body.clone());
+        let result = way.gate.drive(request).await;
         drop(under_way);
+        let Some(result) = result else {
+            // It may have left: whoever has the shard next treats it so.
+            return Ok(None);
+        };
         *way.touched |= result
             .as_ref()
             .map_or_else(EgressError::may_have_arrived, |_| true);

@@ -75,8 +75,8 @@ impl Desk {
     async fn attempt(&self, open_for: usize) -> Option<Attempted> {
         let turn = Arc::new(Semaphore::new(1)).acquire_owned().await;
         let asked = AtomicUsize::new(0);
-        let gate = Gate::new(turn.expect("a turn"), move || {
-            asked.fetch_add(1, Ordering::SeqCst) < open_for
+        let gate = Gate::new(turn.expect("a turn"), move |stage| {
+            stage == Stage::UnderWay || asked.fetch_add(1, Ordering::SeqCst) < open_for
         });
         self.sender
             .attempt(&self.activity, INBOX, Scheme::Cavage, Lane::Bulk, gate)
@@ -139,4 +139,26 @@ async fn what_may_have_arrived_stays_so_when_the_second_request_finds_nobody() {
     let attempted = attempted.expect("a request was made");
     assert_eq!(attempted.reply, Reply::Failed(EgressError::Connect));
     assert!(attempted.touched, "the first may have arrived");
+}
+
+#[tokio::test]
+async fn a_request_that_lost_its_shard_on_its_way_is_not_driven_any_further() {
+    let turn = Arc::new(Semaphore::new(1)).acquire_owned().await;
+    let is_ours = Arc::new(AtomicUsize::new(1));
+    let asked = Arc::clone(&is_ours);
+    let gate = Gate::new(turn.expect("a turn"), move |_| {
+        asked.load(Ordering::SeqCst) == 1
+    });
+    let steps = Arc::new(AtomicUsize::new(0));
+    // Connects, stands still for longer than the lease, and would send.
+    let request = async {
+        steps.fetch_add(1, Ordering::SeqCst);
+        is_ours.store(0, Ordering::SeqCst);
+        tokio::task::yield_now().await;
+        steps.fetch_add(1, Ordering::SeqCst);
+    };
+    assert_eq!(gate.drive(request).await, None);
+    assert_eq!(steps.load(Ordering::SeqCst), 1);
+    is_ours.store(1, Ordering::SeqCst);
+    assert_eq!(gate.drive(async { 7 }).await, Some(7));
 }

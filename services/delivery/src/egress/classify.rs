@@ -4,13 +4,15 @@ use std::error::Error;
 use std::io;
 
 use super::EgressError;
-use super::resolver::{Blocked, NoAnswer};
+use super::resolver::{Blocked, NoAnswer, NoPlace};
 
 /// The class of a failed request. Nothing of the library's text is kept: it may hold what the
 /// remote side wrote.
 pub(super) fn classify(error: &reqwest::Error) -> EgressError {
     if caused_by::<Blocked>(error) {
         EgressError::BlockedAddress
+    } else if caused_by::<NoPlace>(error) {
+        EgressError::NoPlace
     } else if caused_by::<NoAnswer>(error) {
         EgressError::Dns("dns_timeout")
     } else if error.is_timeout() && error.is_connect() {
@@ -19,11 +21,13 @@ pub(super) fn classify(error: &reqwest::Error) -> EgressError {
         EgressError::Timeout
     } else if error.is_dns() {
         EgressError::Dns(dns_kind(error))
-    } else if let Some(error) = find::<rustls::Error>(error) {
-        EgressError::Tls(tls_kind(error))
     } else if error.is_connect() {
-        EgressError::Connect
+        let tls = find::<rustls::Error>(error);
+        tls.map_or(EgressError::Connect, |error| {
+            EgressError::Tls(tls_kind(error))
+        })
     } else {
+        // TLS that fails after its handshake too: the request may have arrived.
         EgressError::Broken
     }
 }

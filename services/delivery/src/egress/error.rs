@@ -59,6 +59,13 @@ pub enum EgressError {
     /// We could not sign: our own fault.
     #[error("the request could not be signed")]
     Signing,
+    /// We could not sign because the key is stored with another key-encryption key: our own fault,
+    /// until the operator sets the right one.
+    #[error("the private key cannot be decrypted")]
+    OwnKey,
+    /// So many names were being looked up that this one's turn did not come.
+    #[error("too many names are being looked up")]
+    NoPlace,
 }
 
 impl EgressError {
@@ -84,6 +91,8 @@ impl EgressError {
             Self::Malformed => "malformed",
             Self::Budget => "budget",
             Self::Signing => "signing",
+            Self::OwnKey => "own_key",
+            Self::NoPlace => "no_place",
         }
     }
 
@@ -100,12 +109,12 @@ impl EgressError {
             | Self::WrongOwner
             | Self::Malformed => ErrorCode::InvalidArgument,
             Self::Status(404 | 410) => ErrorCode::NotFound,
-            Self::Budget | Self::Status(429) => ErrorCode::ResourceExhausted,
+            Self::Budget | Self::NoPlace | Self::Status(429) => ErrorCode::ResourceExhausted,
             Self::Timeout | Self::ConnectTimeout => ErrorCode::DeadlineExceeded,
             Self::Dns(_) | Self::Connect | Self::Tls(_) | Self::Broken | Self::Status(_) => {
                 ErrorCode::Unavailable
             }
-            Self::Signing => ErrorCode::Internal,
+            Self::Signing | Self::OwnKey => ErrorCode::Internal,
         }
     }
 
@@ -121,21 +130,18 @@ impl EgressError {
                 | Self::Tls(_)
                 | Self::Budget
                 | Self::Signing
-        )
-    }
-
-    /// Whether the network was the trouble, ours or theirs.
-    pub const fn is_network(&self) -> bool {
-        matches!(
-            self,
-            Self::Dns(_) | Self::Connect | Self::ConnectTimeout | Self::Timeout | Self::Broken
+                | Self::OwnKey
+                | Self::NoPlace
         )
     }
 
     /// Whether asking again at once is pointless: what a negative cache may remember. Our own
     /// limits and faults are not the host's answer.
     pub const fn is_worth_remembering(&self) -> bool {
-        !matches!(self, Self::Budget | Self::Signing)
+        !matches!(
+            self,
+            Self::Budget | Self::Signing | Self::OwnKey | Self::NoPlace
+        )
     }
 }
 

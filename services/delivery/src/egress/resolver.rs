@@ -13,6 +13,7 @@ use ipnet::IpNet;
 use moka::sync::Cache;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
 use super::addresses;
 
@@ -21,6 +22,10 @@ use super::addresses;
 /// whoever still waits; more than this would let slow names use up all threads (C16). Apart,
 /// because who is known to answer does not stand behind a crowd of those that never did.
 const CONCURRENT_LOOKUPS: usize = 64;
+
+/// How much of its time a look-up may have waited for its place and still be taken for one that
+/// nobody answered.
+const MAX_WAIT_SHARE: f64 = 0.25;
 
 /// Names that are known to resolve; of more, those least used are forgotten first.
 const KNOWN_NAMES: u64 = 20_000;
@@ -80,6 +85,11 @@ pub(super) struct Blocked;
 #[error("the servers of this name did not answer in time")]
 pub(super) struct NoAnswer;
 
+/// All places for look-ups were taken for too long.
+#[derive(Debug, thiserror::Error)]
+#[error("too many names are being looked up")]
+pub(super) struct NoPlace;
+
 /// The resolver of the one HTTP client.
 pub(super) struct GuardedResolver {
     pub(super) allow_networks: Arc<[IpNet]>,
@@ -124,27 +134,34 @@ struct Names {
 }
 
 impl Names {
-    /// The addresses of `name`; an error of the name's servers, or [`NoAnswer`].
+    /// The addresses of `name`; an error of the name's servers, [`NoAnswer`] or [`NoPlace`].
     async fn find(&self, name: String) -> Result<Vec<IpAddr>, Box<dyn Error + Send + Sync>> {
         let permits = if self.known.contains_key(&name) {
             &self.of_known
         } else {
             &self.of_others
         };
-        // Waiting for a place is no fault of the name; the time for the connection ends it.
-        let permit = Arc::clone(permits).acquire_owned().await?;
+        // Waiting for a place is no fault of the name, nor is the time that it leaves.
+        let started = Instant::now();
+        let waiting = Arc::clone(permits).acquire_owned();
+        let Ok(permit) = tokio::time::timeout(self.limit, waiting).await else {
+            return Err(NoPlace.into());
+        };
+        let (permit, waited) = (permit?, started.elapsed());
         let (lookup, asked) = (self.lookup.clone(), name.clone());
         let answer = tokio::spawn(async move {
             // A thread that asks cannot be called back: its place is free when it comes back.
             let _permit = permit;
             lookup.lookup(asked).await
         });
-        let found = match tokio::time::timeout(self.limit, answer).await {
+        let left = self.limit.saturating_sub(waited);
+        let found = match tokio::time::timeout(left, answer).await {
             Ok(Ok(answer)) => answer?,
             Ok(Err(gone)) => match gone.try_into_panic() {
                 Ok(panic) => std::panic::resume_unwind(panic),
                 Err(cancelled) => return Err(cancelled.into()),
             },
+            Err(_) if waited > self.limit.mul_f64(MAX_WAIT_SHARE) => return Err(NoPlace.into()),
             Err(_) => return Err(NoAnswer.into()),
         };
         self.known.insert(name, ());
@@ -249,6 +266,28 @@ mod tests {
             resolve(&["10.0.0.1", "::ffff:127.0.0.1"]).await,
             Err(Blocked.to_string())
         );
+    }
+
+    #[tokio::test]
+    async fn a_name_whose_turn_does_not_come_is_not_called_silent() {
+        let lookup = Lookup::new(|name| {
+            Box::pin(async move {
+                if name.starts_with("silent") {
+                    tokio::time::sleep(Duration::from_secs(60)).await;
+                }
+                Ok(vec![IpAddr::from([8, 8, 8, 8])])
+            })
+        });
+        let limit = Duration::from_millis(100);
+        let resolver = GuardedResolver::new(lookup, limit, Arc::new([]), Arc::default());
+        let names = resolver.names;
+        let silent = (0..CONCURRENT_LOOKUPS).map(|n| names.find(format!("silent{n}.test")));
+        for ended in futures::future::join_all(silent).await {
+            assert!(ended.expect_err("nobody answers").is::<NoAnswer>());
+        }
+        // Their places are not free yet, because nobody can call their threads back.
+        let other = names.find("other.test".to_owned()).await;
+        assert!(other.expect_err("no place").is::<NoPlace>());
     }
 
     #[tokio::test]

@@ -38,7 +38,7 @@ impl Engine {
                 .settled
                 .get(pair)
                 .is_some_and(|at| reading.read_at <= *at);
-            let is_new = !is_stale && !self.in_hand.contains_key(pair);
+            let is_new = !is_stale && !self.in_hand.contains(pair);
             let is_wanted = match batch.shard {
                 // The rows of a message that was published before the number of shards changed
                 // have another one since.
@@ -59,10 +59,16 @@ impl Engine {
                 // One is enough; the others were candidates.
                 continue;
             }
-            self.in_hand.insert(*pair, Arc::clone(&host));
+            let timed = (origin == Origin::Timed).then_some(item.place.shard);
             let entry = self.hosts.meet(&host, row);
             entry.in_hand += 1;
-            if !self.scheduler.knows(&host) {
+            self.in_hand.take(*pair, &host, entry.number, timed);
+            let had_pace = std::mem::replace(&mut entry.has_pace, true);
+            if let Some(at) = row.last_success_at.filter(|_| !had_pace) {
+                self.outage
+                    .succeeded_before(&host, at, self.context.clock.now());
+            }
+            if !had_pace || !self.scheduler.knows(&host) {
                 self.restore_pace(row, &item);
             }
             let is_on_its_way = self.admit(item, row);
@@ -180,8 +186,9 @@ impl Engine {
 
     /// Takes a row out of hand without an outcome.
     pub(super) fn let_go(&mut self, item: &Item) {
-        if let Some(host) = self.in_hand.remove(&item.pair())
+        if let Some((host, number)) = self.in_hand.let_go(&item.pair())
             && let Some(entry) = self.hosts.get_mut(&host)
+            && entry.number == number
         {
             entry.in_hand -= 1;
         }
@@ -190,12 +197,12 @@ impl Engine {
     /// A message names a pair that has no row, or an activity that is gone.
     fn without_activity(&mut self, pair: (i64, i64), batch: &Arc<Batch>) {
         let (activity_id, inbox_id) = pair;
-        if self.in_hand.contains_key(&pair) {
+        if self.in_hand.contains(&pair) {
             return self.pass_over(batch);
         }
         tracing::error!(activity_id, inbox_id, "a message names what does not exist");
         let item = Item::nameless(pair, batch);
-        self.in_hand.insert(pair, Arc::clone(&item.place.host));
+        self.in_hand.take(pair, &item.place.host, 0, None);
         self.record(item, no_activity(), false);
     }
 

@@ -10,25 +10,26 @@ use time::OffsetDateTime;
 /// Pairs of (activity, inbox).
 pub(super) type Pairs = Vec<(i64, i64)>;
 
-/// Parked rows of these shards whose time has come, oldest first, shard by shard. What such a row
+/// Parked rows of these shards whose time has come, oldest first, shard by shard and at most as
+/// many as is said with it. What such a row
 /// waits for although its status was deleted becomes due too: it will be cancelled, and must not
 /// hold the Delete back until the end of its own retries.
 pub(super) async fn timed(
     pool: &PgPool,
-    shards: &[i32],
+    shards: &[(i32, i64)],
     now: OffsetDateTime,
-    limit_per_shard: i64,
 ) -> Result<Pairs, StoreError> {
+    let (shards, limits): (Vec<i32>, Vec<i64>) = shards.iter().copied().unzip();
     let mut transaction = begin_steady(pool, ReadOnly::No).await?;
     let pairs = sqlx::query_as(
         "with due as materialized (
              select row.*
-             from unnest($1::int[]) as wanted(shard)
+             from unnest($1::int[], $3::bigint[]) as wanted(shard, most)
              cross join lateral (
                  select activity_id, inbox_id, not_before, order_key, host, seq, reason
                  from deliveries
                  where shard = wanted.shard and state = 'parked' and not_before <= $2
-                 order by not_before limit $3
+                 order by not_before limit wanted.most
              ) as row
          ), hastened as (
              update deliveries p set not_before = $2
@@ -49,7 +50,7 @@ pub(super) async fn timed(
     )
     .bind(shards)
     .bind(now)
-    .bind(limit_per_shard)
+    .bind(limits)
     .fetch_all(&mut *transaction)
     .await?;
     transaction.commit().await?;
@@ -124,10 +125,24 @@ pub(super) async fn for_probe(
     Ok(pairs)
 }
 
-/// Marks hosts of these shards for which rows wait although nothing says so. Normally none: the
-/// mark is set in the statement that parks. Costs one probe of an index per host.
-pub(super) async fn mark_forgotten(pool: &PgPool, shards: &[i32]) -> Result<u64, StoreError> {
-    Ok(sqlx::query(
+/// Marks hosts of these shards for which rows wait although nothing says so, and gives those a
+/// probe that fail and have none to come. Normally none: the mark is set in the statement that
+/// parks. Costs one probe of an index per host.
+pub(super) async fn mark_forgotten(
+    pool: &PgPool,
+    shards: &[i32],
+    now: OffsetDateTime,
+) -> Result<u64, StoreError> {
+    let unprobed = sqlx::query(
+        "update hosts set next_probe_at = $2
+         where shard = any($1) and state = 'failing' and next_probe_at is null and backlog",
+    )
+    .bind(shards)
+    .bind(now)
+    .execute(pool)
+    .await?
+    .rows_affected();
+    let unmarked = sqlx::query(
         "with recursive waiting as (
              (select host from deliveries where state = 'parked' and not_before is null
               order by host limit 1)
@@ -151,7 +166,8 @@ pub(super) async fn mark_forgotten(pool: &PgPool, shards: &[i32]) -> Result<u64,
     .bind(shards)
     .execute(pool)
     .await?
-    .rows_affected())
+    .rows_affected();
+    Ok(unprobed + unmarked)
 }
 
 /// Cancels pairs that wait for a host and undo each other (design section 6, "Cancelling
@@ -179,8 +195,9 @@ pub(super) async fn cancel_pairs(
 const PAIRS: i64 = 1_000;
 
 /// A Delete takes back everything earlier in its order key; an Undo takes back the one activity
-/// that it names. `known` says that a byte of anything that is taken back may have reached the
-/// host, or that it was sent before rows were kept.
+/// that it names. It is not needless when a byte of anything that is taken back may have reached
+/// the host: because an attempt says so, because a process ended whose last attempts nobody wrote
+/// down, or because it was sent before rows were kept.
 const CANCEL_PAIRS: &str = "
 with withdrawing as materialized (
     select d.activity_id, d.inbox_id, d.order_key, d.seq, a.kind, a.body
@@ -190,7 +207,9 @@ with withdrawing as materialized (
     order by d.activity_id limit $3
 ), taken_back as materialized (
     select w.activity_id as by_activity, w.inbox_id as by_inbox, e.id as activity_id,
-           ed.inbox_id, ed.state, ed.touched
+           ed.inbox_id, ed.state,
+           ed.touched or coalesce(ed.created_at <= (select l.unclean_at from shard_leases l
+                                                    where l.shard = ed.shard), false) as touched
     from withdrawing w
     join activities e on e.order_key = w.order_key and e.seq < w.seq
          and e.kind not in ('Delete', 'Undo')

@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 use super::host_rows::HostRow;
 use super::item::{Batch, Item, Origin};
 use super::judge::Outcome;
-use super::reading::{Reading, Row};
+use super::reading::Reading;
 use super::recorder::Written;
 use crate::attempt::Attempted;
 use crate::lease::LeaseEvent;
@@ -41,6 +41,8 @@ pub(super) enum Event {
         sent: Box<Sent>,
     },
     Written(Written),
+    /// Notes about hosts are written down.
+    Noted,
     /// Failing and unavailable hosts that are due.
     Due(Vec<HostRow>),
     /// Healthy hosts with a backlog.
@@ -62,8 +64,8 @@ pub(super) enum Sent {
     /// There was an answer, or none.
     Attempted {
         attempted: Attempted,
-        /// The row as it was right before.
-        row: Box<Row>,
+        /// The rows of its message as they were right before.
+        reading: Arc<Reading>,
     },
     /// It was not sent: not wanted, or not its turn.
     HeldBack(Outcome),

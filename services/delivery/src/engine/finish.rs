@@ -42,8 +42,11 @@ impl Engine {
         };
         self.scheduler.finished(&flight.ticket, is_slow, now);
         match sent {
-            Sent::Attempted { attempted, row } => {
-                self.answered(item, &attempted, &row, stood_still);
+            Sent::Attempted { attempted, reading } => {
+                // It was found there before it was sent.
+                if let Some(row) = reading.rows.get(&item.pair()) {
+                    self.answered(item, &attempted, row, stood_still);
+                }
             }
             Sent::HeldBack(outcome) => {
                 self.probe_came_to_nothing(&item);
@@ -109,15 +112,18 @@ impl Engine {
             Origin::Queue | Origin::Probe => {}
         }
         self.learn_pace(&item, &class);
-        if let Some(theirs) = attempted.server_date {
+        // A process that stood still read the answer later than it was written.
+        if let Some(theirs) = attempted.server_date.filter(|_| !stood_still) {
             self.clock_read(&host, theirs - now);
         }
         let ours = self.is_our_fault(&host, &class, now);
+        let gone_since = self.gone_since(&host, &class, row, now);
         let options = Arc::clone(&self.context.options);
         let state = self.hosts.get(&host).map_or(State::Ok, |entry| entry.state);
         let about = Circumstances {
             own_failures: u32::try_from(row.own_failures).unwrap_or(0),
-            age: since(row.created_at, now),
+            paced_for: row.paced_since.map(|at| since(at, now)).unwrap_or_default(),
+            gone_for: gone_since.map(|at| since(at, now)).unwrap_or_default(),
             host_worked: row.last_success_at.map(|at| since(at, now)),
             shared: row.shared,
             ours,
@@ -196,7 +202,7 @@ impl Engine {
         let host = Arc::clone(&item.place.host);
         if weight == Weight::Success {
             self.outage_changed(|outage| outage.success(&host, now));
-        } else if class.is_network() {
+        } else if class.may_be_ours() {
             self.outage_changed(|outage| outage.network_failure(&host, now));
         }
         let Some(entry) = self.hosts.get_mut(&host) else {
@@ -226,6 +232,25 @@ impl Engine {
         }
     }
 
+    /// Since when the host's shared inbox is gone: from the first such answer to its next success.
+    fn gone_since(
+        &mut self,
+        host: &Arc<str>,
+        class: &Class,
+        row: &Row,
+        now: OffsetDateTime,
+    ) -> Option<OffsetDateTime> {
+        let entry = self.hosts.get_mut(host)?;
+        if row.shared {
+            match class {
+                Class::Delivered => entry.gone_since = None,
+                Class::Gone(_) => entry.gone_since = entry.gone_since.or(Some(now)),
+                _ => {}
+            }
+        }
+        entry.gone_since
+    }
+
     /// Notes for the host's row: what is news, or was not said for a while.
     fn note(
         &mut self,
@@ -240,16 +265,18 @@ impl Engine {
             return;
         };
         let is_due = |noted: Option<Instant>| noted.is_none_or(|at| at.elapsed() >= NOTE_INTERVAL);
+        let gone_is_news = entry.noted_gone != entry.gone_since;
         let scheme = attempted.accepted.map(crate::signer::Scheme::as_str);
         let mut note = HostNote {
             host: Arc::clone(host),
             shard: item.place.shard,
+            gone_since: entry.gone_since,
             ..HostNote::default()
         };
         if class.is_delivered() {
             entry.last_success_at = Some(now);
             let is_news = scheme.is_some_and(|scheme| scheme != row.signature);
-            if !is_news && !is_due(entry.noted_success) {
+            if !is_news && !gone_is_news && !is_due(entry.noted_success) {
                 return;
             }
             entry.noted_success = Some(Instant::now());
@@ -257,18 +284,21 @@ impl Engine {
             note.succeeded_at = Some(now);
         } else {
             let Some(error) = class.error() else { return };
-            if matches!(class, Class::Unheard(_)) || !is_due(entry.noted_failure) {
+            let is_news = gone_is_news || is_due(entry.noted_failure);
+            if matches!(class, Class::Unheard(_)) || !is_news {
                 return;
             }
             entry.noted_failure = Some(Instant::now());
             note.failed = Some((now, error.to_owned()));
         }
+        entry.noted_gone = entry.gone_since;
         self.round.hosts.push(note);
     }
 
     /// A round was written down.
     pub(super) fn written(&mut self, written: Written) {
         self.is_writing = false;
+        self.notes.extend(written.hosts);
         let mut touched: Vec<Arc<str>> = Vec::new();
         let now = Instant::now();
         for record in written.records {

@@ -91,6 +91,7 @@ async fn note_plain(
                 .collect::<Vec<_>>(),
         )
         .bind(now)
+        .bind(notes.iter().map(|note| note.gone_since).collect::<Vec<_>>())
         .execute(pool)
         .await?;
     Ok(())
@@ -98,10 +99,11 @@ async fn note_plain(
 
 const NOTE_PLAIN: &str = "
 insert into hosts as h (host, shard, signature, last_success_at, last_failure_at, last_error,
-                        updated_at)
-select host, shard, coalesce(signature, 'cavage'), succeeded_at, failed_at, error, $7
-from unnest($1::text[], $2::int[], $3::text[], $4::timestamptz[], $5::timestamptz[], $6::text[])
-    as n(host, shard, signature, succeeded_at, failed_at, error)
+                        updated_at, gone_since)
+select host, shard, coalesce(signature, 'cavage'), succeeded_at, failed_at, error, $7, gone_since
+from unnest($1::text[], $2::int[], $3::text[], $4::timestamptz[], $5::timestamptz[], $6::text[],
+            $8::timestamptz[])
+    as n(host, shard, signature, succeeded_at, failed_at, error, gone_since)
 order by host
 on conflict (host) do update set
     shard = excluded.shard,
@@ -110,6 +112,7 @@ on conflict (host) do update set
     last_success_at = coalesce(excluded.last_success_at, h.last_success_at),
     last_failure_at = coalesce(excluded.last_failure_at, h.last_failure_at),
     last_error = coalesce(excluded.last_error, h.last_error),
+    gone_since = excluded.gone_since,
     updated_at = excluded.updated_at";
 
 const NOTE: &str = "
@@ -142,7 +145,7 @@ async fn wait_for_host(pool: &PgPool, host: &str) -> Result<(), StoreError> {
     let mut transaction = begin_steady(pool, ReadOnly::No).await?;
     sqlx::query(
         "with moved as (
-             update deliveries set not_before = null, reason = 'host'
+             update deliveries set not_before = null, reason = 'host', refused_since = null
              where host = $1 and state not in ('queued', 'dead') and not_before is not null
                and coalesce(state in ('queued', 'parked', 'dead'), false)
              returning 1)
@@ -230,6 +233,7 @@ pub(crate) struct HostRow {
     pub(crate) unavailable_since: Option<OffsetDateTime>,
     pub(crate) last_success_at: Option<OffsetDateTime>,
     pub(crate) steered_at: Option<OffsetDateTime>,
+    pub(crate) gone_since: Option<OffsetDateTime>,
 }
 
 macro_rules! host_columns {
@@ -237,7 +241,7 @@ macro_rules! host_columns {
         concat!(
             "select host, coalesce(shard, -1) as shard, state, backlog, paused_at is not null as paused, failing_since,
                     next_probe_at, probe_interval, failed_days, last_probe_activity_id,
-                    unavailable_since, last_success_at, steered_at
+                    unavailable_since, last_success_at, steered_at, gone_since
              from hosts ",
             $rest
         )

@@ -42,6 +42,8 @@ impl State {
 /// One host.
 #[derive(Debug)]
 pub(super) struct HostEntry {
+    /// Tells it apart from what was known of the host before it was forgotten.
+    pub(super) number: u64,
     pub(super) shard: u32,
     pub(super) state: State,
     pub(super) is_paused: bool,
@@ -72,8 +74,13 @@ pub(super) struct HostEntry {
     pub(super) in_hand: usize,
     /// Whether the last read of the backlog found nothing that was not in hand.
     pub(super) looks_empty: bool,
+    /// Whether the pace that its row remembers was taken over.
+    pub(super) has_pace: bool,
     pub(super) noted_success: Option<Instant>,
     pub(super) noted_failure: Option<Instant>,
+    /// Since when its shared inbox is gone, and what its row says of it.
+    pub(super) gone_since: Option<OffsetDateTime>,
+    pub(super) noted_gone: Option<OffsetDateTime>,
 }
 
 impl HostEntry {
@@ -81,6 +88,7 @@ impl HostEntry {
     fn of_row(row: &HostRow) -> Self {
         let state = State::parse(&row.state);
         Self {
+            number: 0,
             shard: u32::try_from(row.shard).unwrap_or(0),
             state,
             is_paused: row.paused,
@@ -101,8 +109,11 @@ impl HostEntry {
             pairs_due: row.backlog,
             in_hand: 0,
             looks_empty: false,
+            has_pace: false,
             noted_success: None,
             noted_failure: None,
+            gone_since: row.gone_since,
+            noted_gone: row.gone_since,
         }
     }
 
@@ -122,6 +133,7 @@ impl HostEntry {
             unavailable_since: None,
             last_success_at: row.last_success_at,
             steered_at: None,
+            gone_since: row.gone_since,
         })
     }
 
@@ -167,62 +179,102 @@ impl HostEntry {
 
 /// All hosts that are in somebody's hands or were lately.
 #[derive(Debug, Default)]
-pub(super) struct Hosts(HashMap<Arc<str>, HostEntry>);
+pub(super) struct Hosts {
+    known: HashMap<Arc<str>, HostEntry>,
+    /// Entries that were ever made.
+    made: u64,
+}
 
 impl Hosts {
     pub(super) fn get(&self, host: &str) -> Option<&HostEntry> {
-        self.0.get(host)
+        self.known.get(host)
     }
 
     pub(super) fn get_mut(&mut self, host: &str) -> Option<&mut HostEntry> {
-        self.0.get_mut(host)
+        self.known.get_mut(host)
     }
 
     /// The host of a row; what is in memory is newer than the row.
     pub(super) fn meet(&mut self, host: &Arc<str>, row: &Row) -> &mut HostEntry {
-        let entry = self
-            .0
-            .entry(Arc::clone(host))
-            .or_insert_with(|| HostEntry::of_delivery(row));
-        entry.met_at = Instant::now();
-        entry
+        self.meet_as(host, || HostEntry::of_delivery(row))
     }
 
     /// The same of a row of `hosts`.
     pub(super) fn meet_row(&mut self, host: &Arc<str>, row: &HostRow) -> &mut HostEntry {
-        let entry = self
-            .0
-            .entry(Arc::clone(host))
-            .or_insert_with(|| HostEntry::of_row(row));
+        self.meet_as(host, || HostEntry::of_row(row))
+    }
+
+    fn meet_as(&mut self, host: &Arc<str>, make: impl FnOnce() -> HostEntry) -> &mut HostEntry {
+        let made = &mut self.made;
+        let entry = self.known.entry(Arc::clone(host)).or_insert_with(|| {
+            *made += 1;
+            HostEntry {
+                number: *made,
+                ..make()
+            }
+        });
         entry.met_at = Instant::now();
         entry
     }
 
     /// Forgets a host, unless it is in use; the database has what must last.
     pub(super) fn forget(&mut self, host: &str) {
-        if self.0.get(host).is_some_and(|entry| !entry.is_busy()) {
-            self.0.remove(host);
+        if self.known.get(host).is_some_and(|entry| !entry.is_busy()) {
+            self.known.remove(host);
         }
     }
 
     /// Forgets hosts that are not in use, were not met since `before` and have no flow.
     pub(super) fn forget_idle(&mut self, before: Instant, has_flow: impl Fn(&str) -> bool) {
-        self.0
+        self.known
             .retain(|host, entry| entry.is_busy() || entry.met_at >= before || has_flow(host));
     }
 
     /// Forgets everything of a shard.
     pub(super) fn forget_shard(&mut self, shard: u32) {
-        self.0.retain(|_, entry| entry.shard != shard);
+        self.known.retain(|_, entry| entry.shard != shard);
     }
 
     /// Hosts whose backlog may be sent.
     pub(super) fn draining(&self) -> Vec<Arc<str>> {
-        let draining = self.0.iter().filter(|(_, entry)| entry.may_drain());
+        let draining = self.known.iter().filter(|(_, entry)| entry.may_drain());
         draining.map(|(host, _)| Arc::clone(host)).collect()
     }
 
     pub(super) fn len(&self) -> usize {
-        self.0.len()
+        self.known.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row() -> HostRow {
+        HostRow {
+            host: "a.test".to_owned(),
+            shard: 3,
+            state: "ok".to_owned(),
+            backlog: false,
+            paused: false,
+            failing_since: None,
+            next_probe_at: None,
+            probe_interval: None,
+            failed_days: Vec::new(),
+            last_probe_activity_id: None,
+            unavailable_since: None,
+            last_success_at: None,
+            steered_at: None,
+            gone_since: None,
+        }
+    }
+
+    #[test]
+    fn a_host_that_was_forgotten_is_another_when_it_is_met_again() {
+        let (mut hosts, host) = (Hosts::default(), Arc::<str>::from("a.test"));
+        let first = hosts.meet_row(&host, &row()).number;
+        assert_eq!(hosts.meet_row(&host, &row()).number, first);
+        hosts.forget_shard(3);
+        assert_ne!(hosts.meet_row(&host, &row()).number, first);
     }
 }

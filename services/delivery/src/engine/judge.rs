@@ -5,8 +5,8 @@ use std::time::Duration;
 use crate::attempt::Class;
 use crate::host::{Weight, clamp_retry_after};
 
-/// How long a shared inbox that worked lately may be gone before its rows are given up one by
-/// one: a server that is being moved answers 404 for a while.
+/// How long a shared inbox that worked lately may be gone before its rows are given up: a server
+/// that is being moved answers 404 for a while.
 const GONE_FOR: Duration = Duration::from_hours(24);
 
 /// What becomes of a row.
@@ -93,8 +93,10 @@ impl Outcome {
 pub(crate) struct Circumstances<'a> {
     /// Failures of the activity's own before this one.
     pub(crate) own_failures: u32,
-    /// Since the row was planned, or last replayed.
-    pub(crate) age: Duration,
+    /// For how long its host has answered 429 to the row, and nothing else.
+    pub(crate) paced_for: Duration,
+    /// For how long the host's shared inbox has been gone.
+    pub(crate) gone_for: Duration,
     /// Since the host last took something.
     pub(crate) host_worked: Option<Duration>,
     /// Whether the inbox is one that the host's accounts share.
@@ -129,7 +131,7 @@ fn is_move(about: &Circumstances<'_>) -> bool {
         && about
             .host_worked
             .is_some_and(|ago| ago < Duration::from_hours(7 * 24))
-        && about.age < GONE_FOR
+        && about.gone_for < GONE_FOR
 }
 
 /// Where the row goes after this answer, when its host `is_failing` now.
@@ -151,7 +153,7 @@ pub(crate) fn judge(class: &Class, is_failing: bool, about: &Circumstances<'_>) 
         // The host's pace is no failure of the activity. What is refused for longer than the
         // whole ladder takes ends all the same.
         Class::TooMany { retry_after } => {
-            if about.age > about.ladder.iter().sum::<Duration>() {
+            if about.paced_for > about.ladder.iter().sum::<Duration>() {
                 return (dead("exhausted"), false);
             }
             let first = about.ladder.first().copied().unwrap_or_default();

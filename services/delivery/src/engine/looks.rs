@@ -1,6 +1,7 @@
 //! What is looked for from time to time: rows that are due, hosts that are due, backlogs, and
 //! what somebody else changed. Each look is a task; the engine goes on meanwhile.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use url::Url;
 
 use super::event::Event;
 use super::finish::SLOW_AFTER;
+use super::hand::Pair;
 use super::hosts::State;
 use super::item::{Batch, Origin};
 use super::reading::{VALID, read};
@@ -21,7 +23,11 @@ use crate::metrics::{HOSTS_KNOWN, IN_MEMORY, SHARDS_OWNED, windows};
 pub(super) const MAX_WAIT: Duration = Duration::from_secs(30);
 
 /// Due rows of one shard that one look takes.
-const TIMED_PER_SHARD: i64 = 100;
+const TIMED_PER_SHARD: usize = 100;
+
+/// Due rows of one shard that are in hand at most: the rest waits where it is. Many, so that a
+/// host that is slow with its own does not hide those of others.
+const TIMED_IN_HAND: usize = 1_000;
 
 /// Hosts that one look takes.
 const HOSTS_PER_LOOK: i64 = 200;
@@ -114,9 +120,9 @@ impl Engine {
         if is_due(&mut self.looks.forgotten_at, FORGOTTEN_EVERY) {
             let context = self.context.clone();
             self.tasks.spawn(async move {
-                match backlog::mark_forgotten(&context.pool, &shards).await {
+                match backlog::mark_forgotten(&context.pool, &shards, context.clock.now()).await {
                     Ok(0) => {}
-                    Ok(hosts) => tracing::warn!(hosts, "rows waited for hosts without a mark"),
+                    Ok(hosts) => tracing::warn!(hosts, "rows waited for hosts that nobody tried"),
                     Err(error) => tracing::debug!(%error, "backlogs could not be compared"),
                 }
             });
@@ -171,8 +177,15 @@ impl Engine {
         self.looks.timed_again = false;
         self.looks.timed_is_running = true;
         let context = self.context.clone();
+        let held = self.in_hand.timed();
+        let limits = shards.iter().map(|shard| {
+            // What is in hand is still due, and found again.
+            let held = self.in_hand.timed_of(shard.cast_unsigned());
+            (*shard, (held.min(TIMED_IN_HAND) + TIMED_PER_SHARD) as i64)
+        });
+        let limits: Vec<(i32, i64)> = limits.collect();
         self.tasks.spawn(async move {
-            let more = timed(&context, &shards).await;
+            let more = timed(&context, &limits, &held).await;
             context.tell(Event::Looked { more }).await;
         });
     }
@@ -265,12 +278,14 @@ impl Engine {
     }
 }
 
-async fn timed(context: &Context, shards: &[i32]) -> bool {
+/// Hands out rows whose time has come; those of `held` are in hand. Whether there may be more.
+async fn timed(context: &Context, shards: &[(i32, i64)], held: &HashSet<Pair>) -> bool {
     let now = context.clock.now();
-    let pairs = backlog::timed(&context.pool, shards, now, TIMED_PER_SHARD).await;
-    let pairs = match pairs {
-        Ok(pairs) if pairs.is_empty() => return false,
-        Ok(pairs) => pairs,
+    let pairs: Vec<Pair> = match backlog::timed(&context.pool, shards, now).await {
+        Ok(pairs) => pairs
+            .into_iter()
+            .filter(|pair| !held.contains(pair))
+            .collect(),
         Err(error) => {
             tracing::warn!(%error, "parked deliveries cannot be read yet");
             return false;
@@ -284,10 +299,13 @@ async fn timed(context: &Context, shards: &[i32]) -> bool {
                 let event = Engine::rows_event(Arc::new(batch), reading, Origin::Timed, Vec::new());
                 context.tell(event).await;
             }
-            Err(error) => tracing::warn!(%error, "due deliveries cannot be read yet"),
+            Err(error) => {
+                tracing::warn!(%error, "due deliveries cannot be read yet");
+                return false;
+            }
         }
     }
-    false
+    pairs.len() >= TIMED_PER_SHARD
 }
 
 async fn find_probe(context: Context, host: Arc<str>, with_pairs: bool, last: Option<i64>) {

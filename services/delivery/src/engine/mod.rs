@@ -12,6 +12,7 @@ mod dead_follows;
 mod drain;
 mod event;
 mod finish;
+mod hand;
 mod host_rows;
 mod hosts;
 mod item;
@@ -33,9 +34,11 @@ pub(crate) use dead_follows::{Post, withdraw};
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
+use anyhow::Context as _;
 use sqlx::PgPool;
-use tidegate_model::{Clock, Queues};
+use tidegate_model::{Clock, Lane, Queues};
 use tidegate_queue::Queue;
 use tidegate_telemetry::Stop;
 use tokio::sync::{Semaphore, mpsc};
@@ -45,10 +48,11 @@ use tokio::time::Instant;
 use self::activities::Activities;
 pub(crate) use self::activities::Activity;
 use self::event::Event;
+use self::hand::InHand;
 use self::hosts::Hosts;
 use self::item::Item;
 use self::pulse::Pulse;
-use self::recorder::{BATCH, Record, Round};
+use self::recorder::{BATCH, HostNote, Record, Round};
 use self::scheduler::{Limits, Scheduler, Ticket};
 use self::shards::Shards;
 use crate::Delivery;
@@ -66,9 +70,18 @@ const EVENTS: usize = 4_096;
 /// connections.
 const READS: usize = 4;
 
-/// What every task of the engine needs. Clones share everything.
-#[derive(Clone)]
-pub(crate) struct Context {
+/// Outcomes that are written down at once, however short they have waited.
+const GATHERED: usize = 50;
+
+/// How long an outcome waits for others at most: one statement for all of them costs the database
+/// a fraction of one each.
+const GATHERING: Duration = Duration::from_millis(10);
+
+/// What every task of the engine needs.
+pub(crate) type Context = Arc<Parts>;
+
+/// See [`Context`].
+pub(crate) struct Parts {
     pool: PgPool,
     queue: Arc<dyn Queue>,
     queues: Queues,
@@ -87,7 +100,7 @@ pub(crate) struct Context {
     stop: Stop,
 }
 
-impl Context {
+impl Parts {
     /// Tells the engine, unless it is gone.
     async fn tell(&self, event: Event) {
         let _gone = self.events.send(event).await;
@@ -108,8 +121,7 @@ struct Engine {
     scheduler: Scheduler<Item>,
     hosts: Hosts,
     shards: Shards,
-    /// Rows in hand and whose host they are, from admission to the note of their outcome.
-    in_hand: HashMap<(i64, i64), Arc<str>>,
+    in_hand: InHand,
     /// Rows whose outcome was just written: what was read before that must not bring them back.
     settled: HashMap<(i64, i64), Instant>,
     flights: HashMap<u64, Flight>,
@@ -117,7 +129,12 @@ struct Engine {
     /// Outcomes, notes and marks that wait for the writer.
     round: Round,
     pending: VecDeque<Record>,
+    /// When those of them are written down that did not become enough before.
+    gathered_at: Option<Instant>,
     is_writing: bool,
+    /// What is noted about hosts next, after the outcomes that led to it.
+    notes: Vec<HostNote>,
+    is_noting: bool,
     looks: looks::Looks,
     drains: drain::Drains,
     outage: OwnOutage,
@@ -132,7 +149,7 @@ pub(crate) async fn run(delivery: &Delivery, leases: &Leases, stop: &Stop) -> an
     let deps = &delivery.deps;
     let (events, mut told) = mpsc::channel(EVENTS);
     let options = Arc::clone(&delivery.options);
-    let context = Context {
+    let context = Arc::new(Parts {
         pool: deps.pool.clone(),
         queue: Arc::clone(&deps.queue),
         queues: deps.queues.clone(),
@@ -155,7 +172,7 @@ pub(crate) async fn run(delivery: &Delivery, leases: &Leases, stop: &Stop) -> an
         options,
         events,
         stop: stop.clone(),
-    };
+    });
     let leasing = shards::lease(context.clone());
     let suspecting = suspects::take(context.clone());
     let mut engine = Engine::new(context);
@@ -176,13 +193,16 @@ impl Engine {
             }),
             hosts: Hosts::default(),
             shards: Shards::default(),
-            in_hand: HashMap::new(),
+            in_hand: InHand::default(),
             settled: HashMap::new(),
             flights: HashMap::new(),
             next_flight: 0,
             round: Round::default(),
             pending: VecDeque::new(),
+            gathered_at: None,
             is_writing: false,
+            notes: Vec::new(),
+            is_noting: false,
             looks: looks::Looks::default(),
             drains: drain::Drains::default(),
             outage: OwnOutage::default(),
@@ -207,7 +227,8 @@ impl Engine {
             let timer = self.scheduler.next_timer();
             tokio::select! {
                 biased;
-                Some(_) = self.tasks.join_next() => {}
+                // What a task owes would never come: the process ends and another takes over.
+                Some(ended) = self.tasks.join_next() => ended.context("a task of the engine")?,
                 event = told.recv() => match event {
                     Some(event) => self.handle(event),
                     None => return Ok(()),
@@ -217,12 +238,14 @@ impl Engine {
                         self.send_next(turn);
                     }
                 }
+                () = until(self.gathered_at), if self.gathered_at.is_some() && !self.is_writing => {}
                 () = until(timer), if timer.is_some() && !self.scheduler.has_ready() => {
                     self.scheduler.wake(Instant::now());
                 }
                 _ = tick.tick() => self.look(),
             }
             self.write();
+            self.note_hosts();
             self.read_backlogs();
             if self.context.stop.is_stopping() && self.shards.is_empty() && !self.has_outcomes() {
                 return Ok(());
@@ -254,6 +277,7 @@ impl Engine {
             Event::FetchFailed { hosts, origin } => self.fetch_failed(&hosts, origin),
             Event::Finished { id, item, sent } => self.finished(id, item, *sent),
             Event::Written(written) => self.written(written),
+            Event::Noted => self.is_noting = false,
             Event::Due(rows) => self.due(rows),
             Event::Backlogs(rows) => self.backlogs(rows),
             Event::Steered { rows, read_at } => self.steered(rows, read_at),
@@ -283,13 +307,18 @@ impl Engine {
 
     /// An outcome, to be written down. `scheduled`: it was sent, or next in its order key.
     fn record(&mut self, item: Item, outcome: judge::Outcome, scheduled: bool) {
-        if matches!(outcome.fate, judge::Fate::Backlog { .. })
-            && let Some(entry) = self.hosts.get_mut(&item.place.host)
-        {
-            entry.backlog = true;
-            entry.looks_empty = false;
-            entry.parked += 1;
+        if !outcome.attempted {
+            self.probe_came_to_nothing(&item);
         }
+        if matches!(outcome.fate, judge::Fate::Backlog { .. }) {
+            self.waits_for(&item.place.host);
+        }
+        let now = Instant::now();
+        let at = match item.place.lane {
+            Lane::Now => now,
+            Lane::Bulk | Lane::Slow => now + GATHERING,
+        };
+        self.gathered_at = Some(self.gathered_at.map_or(at, |gathered| gathered.min(at)));
         self.pending.push_back(Record {
             item,
             outcome,
@@ -297,8 +326,26 @@ impl Engine {
         });
     }
 
+    /// A row waits for its host as a whole from now on.
+    fn waits_for(&mut self, host: &Arc<str>) {
+        let Some(entry) = self.hosts.get_mut(host) else {
+            return;
+        };
+        entry.backlog = true;
+        entry.looks_empty = false;
+        entry.parked += 1;
+        if entry.state == hosts::State::Failing && entry.next_probe_at.is_none() {
+            // The one that was to be the probe is on its way: should nothing come of it, what
+            // waits here is the next.
+            entry.next_probe_at =
+                Some(self.context.clock.now() + self.context.options.probes().first);
+            self.note_standing(host);
+        }
+    }
+
     fn has_outcomes(&self) -> bool {
-        self.is_writing || !self.pending.is_empty() || !self.round.is_empty()
+        let is_busy = self.is_writing || self.is_noting;
+        is_busy || !self.pending.is_empty() || !self.round.is_empty() || !self.notes.is_empty()
     }
 
     /// Starts a write when none is under way and there is something to write.
@@ -306,12 +353,20 @@ impl Engine {
         if self.is_writing || (self.pending.is_empty() && self.round.is_empty()) {
             return;
         }
+        let is_early = self.gathered_at.is_some_and(|at| at > Instant::now());
+        if is_early && self.pending.len() < GATHERED {
+            return;
+        }
         let mut round = std::mem::take(&mut self.round);
         let count = self.pending.len().min(BATCH);
         round.records = self.pending.drain(..count).collect();
         if count == BATCH {
-            // What clears a backlog must come after everything that fills it.
+            // What clears a backlog must come after everything that fills it, and a note after
+            // what led to it.
             self.round.clear = std::mem::take(&mut round.clear);
+            self.round.hosts = std::mem::take(&mut round.hosts);
+        } else {
+            self.gathered_at = None;
         }
         self.is_writing = true;
         let context = self.context.clone();
@@ -319,6 +374,21 @@ impl Engine {
             let written =
                 recorder::write(&context.pool, &context.clock, &context.post, round).await;
             context.tell(Event::Written(written)).await;
+        });
+    }
+}
+
+impl Engine {
+    /// Starts writing notes about hosts, when none are being written.
+    fn note_hosts(&mut self) {
+        if self.is_noting || self.notes.is_empty() {
+            return;
+        }
+        self.is_noting = true;
+        let (context, hosts) = (self.context.clone(), std::mem::take(&mut self.notes));
+        self.tasks.spawn(async move {
+            recorder::write_hosts(&context.pool, &context.clock, &context.post, &hosts).await;
+            context.tell(Event::Noted).await;
         });
     }
 }

@@ -13,7 +13,7 @@ use super::event::{Event, Sent};
 use super::item::Item;
 use super::judge::{Fate, Outcome};
 use super::reading::Row;
-use crate::attempt::Gate;
+use crate::attempt::{Gate, Stage};
 use crate::metrics::PANICS;
 use crate::signer::{Scheme, SignError};
 
@@ -74,7 +74,10 @@ async fn try_send(
     let shard = item.place.shard;
     let gate = Gate::new(turn, {
         let leases = context.leases.clone();
-        move || leases.holds(shard)
+        move |stage| match stage {
+            Stage::Start => leases.holds(shard),
+            Stage::UnderWay => leases.still_holds(shard),
+        }
     });
     let scheme = Scheme::parse(&row.signature);
     let attempt = context
@@ -83,10 +86,7 @@ async fn try_send(
     let Some(attempted) = attempt.await? else {
         return Ok(Sent::Left(None));
     };
-    Ok(Sent::Attempted {
-        attempted,
-        row: Box::new(row.clone()),
-    })
+    Ok(Sent::Attempted { attempted, reading })
 }
 
 /// The database did not answer.

@@ -32,8 +32,8 @@ pub(crate) struct Row {
     pub(crate) is_direct: bool,
     pub(crate) state: String,
     pub(crate) own_failures: i32,
-    /// When it was planned, or last replayed.
-    pub(crate) created_at: OffsetDateTime,
+    /// Since when its host has answered 429 to it, and nothing else.
+    pub(crate) paced_since: Option<OffsetDateTime>,
     /// When its message was handed to the queue, or was about to be.
     pub(crate) published_at: OffsetDateTime,
     /// Seconds after which it is worth looking again, because something of the same order key
@@ -55,6 +55,8 @@ pub(crate) struct Row {
     pub(crate) rate: Option<f64>,
     pub(crate) rate_until: Option<OffsetDateTime>,
     pub(crate) held_until: Option<OffsetDateTime>,
+    /// Since when its shared inbox is gone.
+    pub(crate) gone_since: Option<OffsetDateTime>,
 }
 
 impl Row {
@@ -132,12 +134,13 @@ pub(crate) async fn read(
 ///
 /// What was taken back meanwhile is not sent either (a dead row that is replayed): when the host
 /// has the end of a later Delete, of an Undo that names this very activity, or of the Reject of
-/// what this accepts. Nor is what the host has in a later version.
+/// what this accepts. Nor is what the host has in a later version, or was asked for anew: an Undo
+/// when it has another such activity since, a Reject when it has an Accept.
 pub(super) const READ: &str = "
 select d.activity_id, d.inbox_id, i.url, i.shared, d.host, d.shard, d.lane, d.order_key, d.seq,
        a.kind, octet_length(a.body) as body_bytes, a.created_at as activity_at,
        coalesce(s.visibility = 'direct', false) as is_direct, d.state, d.own_failures,
-       coalesce(d.replayed_at, d.created_at) as created_at,
+       d.refused_since as paced_since,
        coalesce(d.published_at, d.created_at) as published_at,
        coalesce(h.signature, 'cavage') as signature,
        coalesce(h.state, 'ok') as host_state,
@@ -145,7 +148,7 @@ select d.activity_id, d.inbox_id, i.url, i.shared, d.host, d.shard, d.lane, d.or
        h.paused_at is not null as host_paused,
        h.next_probe_at, h.probe_interval, h.failing_since,
        coalesce(h.failed_days, '{}') as failed_days,
-       h.last_probe_activity_id, h.last_success_at, h.rate, h.rate_until, h.held_until,
+       h.last_probe_activity_id, h.last_success_at, h.rate, h.rate_until, h.held_until, h.gone_since,
        greatest(
            (select max(case when p.state = 'queued' then 2.0::float8
                             when s.deleted_at is not null then 0.5::float8
@@ -224,13 +227,20 @@ select d.activity_id, d.inbox_id, i.url, i.shared, d.host, d.shard, d.lane, d.or
                  join deliveries ld on ld.activity_id = l.id and ld.inbox_id = hi.id
                  where hi.host = i.host and ld.state in ('delivered', 'dead', 'cancelled')))
            then 'withdrawn'
-           when a.kind in ('Create', 'Update') and exists (
+           when a.kind in ('Create', 'Update', 'Reject', 'Undo') and exists (
            select 1 from activities l
            join inboxes hi on hi.host = i.host
            join deliveries ld on ld.activity_id = l.id and ld.inbox_id = hi.id
            where d.replayed_at is not null
-             and l.order_key = a.order_key and l.seq > a.seq and l.kind = 'Update'
-             and ld.state = 'delivered')
+             and l.order_key = a.order_key and l.seq > a.seq and ld.state = 'delivered'
+             and l.kind = case a.kind
+                 when 'Reject' then 'Accept'
+                 when 'Undo' then (
+                     select e.kind from activities e
+                     where e.order_key = a.order_key and e.seq < a.seq
+                       and position(convert_to(to_json(e.uri)::text, 'UTF8') in a.body) > 0
+                     order by e.seq desc limit 1)
+                 else 'Update' end)
            then 'superseded' end) as unwanted
 from unnest($1::bigint[], $2::bigint[]) as pair(activity_id, inbox_id)
 -- Row by row, each in the one partition of its activity: `offset 0` keeps the join in this order.

@@ -48,6 +48,8 @@ pub(crate) struct HostNote {
     pub(crate) rate: Option<(f64, OffsetDateTime)>,
     /// Until when it asked to be left alone.
     pub(crate) held_until: Option<OffsetDateTime>,
+    /// Since when its shared inbox is gone; told with every success and failure.
+    pub(crate) gone_since: Option<OffsetDateTime>,
 }
 
 /// The columns of a host's breaker, written together.
@@ -62,10 +64,13 @@ pub(crate) struct HostStanding {
     pub(crate) unavailable_since: Option<OffsetDateTime>,
 }
 
-/// What one round of writing holds. Outcomes first, then hosts, then what is to be cleared.
+/// What one round of writing holds. Outcomes first, then what is to be cleared; notes about hosts
+/// are written after it, by another task: giving up a host with a million rows takes minutes, and
+/// nobody else's outcomes wait for that.
 #[derive(Default)]
 pub(crate) struct Round {
     pub(crate) records: Vec<Record>,
+    /// Written down after the outcomes that led to them, which these do not wait for.
     pub(crate) hosts: Vec<HostNote>,
     /// Hosts whose backlog may be empty, with the engine's count of what it parked there.
     pub(crate) clear: Vec<(Arc<str>, u64)>,
@@ -87,71 +92,96 @@ pub(crate) struct Written {
     pub(crate) released: i64,
     /// Hosts without a backlog now, with the count they were asked with.
     pub(crate) cleared: Vec<(Arc<str>, u64)>,
+    /// What is to be noted now.
+    pub(crate) hosts: Vec<HostNote>,
 }
 
 /// Writes a round down; tries again while the database is away.
 pub(crate) async fn write(pool: &PgPool, clock: &Clock, post: &Post, mut round: Round) -> Written {
     // Always in the same order, so that two processes do not lock each other out.
     round.records.sort_by_key(|record| record.item.pair());
-    let mut pause = PAUSE.0;
-    let mut tries = 0;
-    loop {
-        match once(pool, clock.now(), post, &round).await {
-            Ok((released, cleared)) => {
-                return Written {
-                    records: round.records,
-                    durable: true,
-                    released,
-                    cleared,
-                };
+    let mut written = Written {
+        hosts: round.hosts,
+        ..Written::default()
+    };
+    if !round.records.is_empty() {
+        let mut patience = Patience::new("outcomes", round.records.len());
+        while !written.durable {
+            match outcomes(pool, clock.now(), post, &round.records).await {
+                Ok(released) => (written.durable, written.released) = (true, released),
+                Err(error) if patience.lasts(&error).await => {}
+                Err(_) => break,
             }
-            Err(error) => {
-                let rows = round.records.len();
-                tracing::warn!(%error, rows, "outcomes could not be written yet");
-                tries += u32::from(!matches!(error, StoreError::Unavailable(_)));
-                if tries >= TRIES {
-                    return Written {
-                        records: round.records,
-                        ..Written::default()
-                    };
-                }
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(PAUSE.1);
+        }
+    }
+    if !round.clear.is_empty() {
+        let mut patience = Patience::new("empty backlogs", round.clear.len());
+        loop {
+            match clear(pool, &round.clear).await {
+                Ok(cleared) => break written.cleared = cleared,
+                Err(error) if patience.lasts(&error).await => {}
+                Err(_) => break,
             }
+        }
+    }
+    written.records = round.records;
+    written
+}
+
+/// Writes down what was learnt about hosts; tries again while the database is away.
+pub(crate) async fn write_hosts(pool: &PgPool, clock: &Clock, post: &Post, hosts: &[HostNote]) {
+    let mut patience = Patience::new("notes about hosts", hosts.len());
+    while let Err(error) = super::host_rows::note(pool, clock.now(), post, hosts).await {
+        if !patience.lasts(&error).await {
+            return;
         }
     }
 }
 
-async fn once(
+/// How often and when a write is tried again.
+struct Patience {
+    what: &'static str,
+    rows: usize,
+    pause: Duration,
+    tries: u32,
+}
+
+impl Patience {
+    const fn new(what: &'static str, rows: usize) -> Self {
+        Self {
+            what,
+            rows,
+            pause: PAUSE.0,
+            tries: 0,
+        }
+    }
+
+    /// Waits after an error. False: it failed too often for another reason than that the database
+    /// is away.
+    async fn lasts(&mut self, error: &StoreError) -> bool {
+        tracing::warn!(%error, rows = self.rows, what = self.what, "cannot be written yet");
+        self.tries += u32::from(!matches!(error, StoreError::Unavailable(_)));
+        if self.tries >= TRIES {
+            return false;
+        }
+        tokio::time::sleep(self.pause).await;
+        self.pause = (self.pause * 2).min(PAUSE.1);
+        true
+    }
+}
+
+async fn clear(
     pool: &PgPool,
-    now: OffsetDateTime,
-    post: &Post,
-    round: &Round,
-) -> Result<(i64, Vec<(Arc<str>, u64)>), StoreError> {
-    let mut released = 0;
-    if !round.records.is_empty() {
-        released = outcomes(pool, now, post, &round.records).await?;
-    }
-    if !round.hosts.is_empty() {
-        super::host_rows::note(pool, now, post, &round.hosts).await?;
-    }
-    let mut cleared = Vec::new();
-    if !round.clear.is_empty() {
-        let hosts: Vec<String> = round
-            .clear
-            .iter()
-            .map(|(host, _)| host.to_string())
-            .collect();
-        let empty = super::host_rows::clear_backlogs(pool, &hosts).await?;
-        cleared.extend(
-            round
-                .clear
-                .iter()
-                .filter(|(host, _)| empty.iter().any(|name| **name == **host))
-                .cloned(),
-        );
-    }
-    Ok((released, cleared))
+    asked: &[(Arc<str>, u64)],
+) -> Result<Vec<(Arc<str>, u64)>, StoreError> {
+    let hosts: Vec<String> = asked.iter().map(|(host, _)| host.to_string()).collect();
+    let empty = super::host_rows::clear_backlogs(pool, &hosts).await?;
+    let is_empty = |host: &str| empty.iter().any(|name| **name == *host);
+    Ok(asked
+        .iter()
+        .filter(|(host, _)| is_empty(host))
+        .cloned()
+        .collect())
 }
 
 /// Writes all outcomes; returns how many waiting rows were released.
@@ -271,6 +301,10 @@ with outcome as (
                        and coalesce(p.state in ('queued', 'parked'), false))
             then $11 else o.not_before end,
         last_status = case when o.attempted then o.status else d.last_status end,
+        -- Any other answer ends it, and so does waiting for the host.
+        refused_since = case when o.state = 'parked' and o.not_before is null then null
+                             when not o.attempted then d.refused_since
+                             when o.status = 429 then coalesce(d.refused_since, $11) end,
         last_error = case when o.attempted then o.error else d.last_error end,
         updated_at = $11
     from outcome o

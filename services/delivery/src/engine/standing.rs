@@ -179,7 +179,7 @@ impl Engine {
         let was_ours = self.unauthorized.is_ours(now);
         match class {
             Class::Unauthorized { .. } => self.unauthorized.refused(host, now),
-            Class::Delivered => self.unauthorized.accepted(host),
+            Class::Delivered => self.unauthorized.accepted(host, now),
             _ => {}
         }
         let is_ours = self.unauthorized.is_ours(now);

@@ -19,26 +19,36 @@ const TOLERATED: Duration = Duration::minutes(1);
 
 /// What the `Date` of the latest answers said, one per host.
 #[derive(Debug, Default)]
-pub(crate) struct Clocks(VecDeque<(Arc<str>, Duration)>);
+pub(crate) struct Clocks {
+    told: VecDeque<(Arc<str>, Duration)>,
+    /// Of them the one in the middle; zero when too few have answered.
+    ahead: Duration,
+}
 
 impl Clocks {
     /// A host answered, and its clock is ahead of ours by this much.
     pub(crate) fn told(&mut self, host: &Arc<str>, ahead: Duration) {
-        self.0.retain(|(other, _)| other != host);
-        if self.0.len() >= KEPT {
-            self.0.pop_front();
+        self.told.retain(|(other, _)| other != host);
+        if self.told.len() >= KEPT {
+            self.told.pop_front();
         }
-        self.0.push_back((Arc::clone(host), ahead));
+        self.told.push_back((Arc::clone(host), ahead));
+        let mut all = [Duration::ZERO; KEPT];
+        let all = &mut all[..self.told.len()];
+        for (place, (_, ahead)) in all.iter_mut().zip(&self.told) {
+            *place = *ahead;
+        }
+        all.sort_unstable();
+        self.ahead = if all.len() < AT_LEAST {
+            Duration::ZERO
+        } else {
+            all[all.len() / 2]
+        };
     }
 
     /// By how much most of the hosts are ahead of us; zero when too few have answered.
-    pub(crate) fn ahead(&self) -> Duration {
-        if self.0.len() < AT_LEAST {
-            return Duration::ZERO;
-        }
-        let mut all: Vec<Duration> = self.0.iter().map(|(_, ahead)| *ahead).collect();
-        all.sort_unstable();
-        all[all.len() / 2]
+    pub(crate) const fn ahead(&self) -> Duration {
+        self.ahead
     }
 
     /// Whether our own clock is the one that is wrong.
@@ -83,6 +93,6 @@ mod tests {
             clocks.told(&Arc::from(format!("h{n}.test")), Duration::ZERO);
         }
         assert!(!clocks.ours_is_wrong());
-        assert_eq!(clocks.0.len(), KEPT);
+        assert_eq!(clocks.told.len(), KEPT);
     }
 }

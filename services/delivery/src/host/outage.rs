@@ -18,6 +18,10 @@ const AT_LEAST: usize = 5;
 /// but an outage, and a sample is enough to see it.
 const KEPT: usize = 2_000;
 
+/// How often those that are too old make room: above as many healthy hosts every success of
+/// another would look through all of them.
+const PRUNE: Duration = Duration::MINUTE;
+
 #[derive(Debug, Clone, Copy)]
 struct Seen {
     succeeded_at: OffsetDateTime,
@@ -29,6 +33,7 @@ struct Seen {
 pub(crate) struct OwnOutage {
     hosts: HashMap<Box<str>, Seen>,
     is_on: bool,
+    pruned_at: Option<OffsetDateTime>,
 }
 
 impl OwnOutage {
@@ -43,20 +48,33 @@ impl OwnOutage {
             seen.succeeded_at = now;
             seen.failed_at = None;
         } else {
-            if self.hosts.len() >= KEPT {
-                self.hosts
-                    .retain(|_, seen| now - seen.succeeded_at < SUCCESS);
-            }
-            if self.hosts.len() < KEPT {
-                let seen = Seen {
-                    succeeded_at: now,
-                    failed_at: None,
-                };
-                self.hosts.insert(host.into(), seen);
-            }
+            self.meet(host, now, now);
         }
         if self.is_on {
             self.judge(now);
+        }
+    }
+
+    /// A host took something at a time before this process began: a restart in the middle of an
+    /// outage does not make it the hosts' fault.
+    pub(crate) fn succeeded_before(&mut self, host: &str, at: OffsetDateTime, now: OffsetDateTime) {
+        if now - at < SUCCESS && !self.hosts.contains_key(host) {
+            self.meet(host, at, now);
+        }
+    }
+
+    fn meet(&mut self, host: &str, succeeded_at: OffsetDateTime, now: OffsetDateTime) {
+        if self.hosts.len() >= KEPT && self.pruned_at.is_none_or(|at| now - at >= PRUNE) {
+            self.pruned_at = Some(now);
+            self.hosts
+                .retain(|_, seen| now - seen.succeeded_at < SUCCESS);
+        }
+        if self.hosts.len() < KEPT {
+            let seen = Seen {
+                succeeded_at,
+                failed_at: None,
+            };
+            self.hosts.insert(host.into(), seen);
         }
     }
 
@@ -157,6 +175,23 @@ mod tests {
         assert!(outage.is_on(), "one of each");
         outage.success("h2.test", later);
         assert!(!outage.is_on());
+    }
+
+    #[test]
+    fn what_worked_before_a_restart_counts_for_an_hour() {
+        let now = OffsetDateTime::UNIX_EPOCH;
+        for (ago, is_on) in [
+            (Duration::minutes(59), true),
+            (Duration::minutes(61), false),
+        ] {
+            let mut outage = OwnOutage::default();
+            for n in 0..5 {
+                let host = format!("h{n}.test");
+                outage.succeeded_before(&host, now - ago, now);
+                outage.network_failure(&host, now);
+            }
+            assert_eq!(outage.is_on(), is_on, "{ago}");
+        }
     }
 
     #[test]

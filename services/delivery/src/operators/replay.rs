@@ -33,7 +33,7 @@ pub(super) async fn rows(
 const REPLAY: &str = "
 with moved as (
     update deliveries d
-    set state = 'parked', not_before = null, own_failures = 0, republish_count = 0,
+    set state = 'parked', not_before = null, own_failures = 0, republish_count = 0, refused_since = null,
         replayed_at = now(), updated_at = now(),
         reason = coalesce((select case when h.paused_at is not null then 'paused'
                                        when h.state <> 'ok' then 'host' end

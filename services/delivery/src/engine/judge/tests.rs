@@ -4,10 +4,11 @@ use super::*;
 
 const HOUR: Duration = Duration::from_hours(1);
 
-/// A first failure of a young row at a personal inbox of a host that is well.
+/// A first failure of a row at a personal inbox of a host that is well.
 const ABOUT: Circumstances<'static> = Circumstances {
     own_failures: 0,
-    age: Duration::ZERO,
+    paced_for: Duration::ZERO,
+    gone_for: Duration::ZERO,
     host_worked: None,
     shared: false,
     ours: false,
@@ -134,10 +135,10 @@ fn a_pace_is_no_failure_and_is_never_undercut() {
         assert_eq!(after(fate), asked.mul_f64(share));
     }
     let whole: Duration = RETRY_LADDER.iter().sum();
-    for (age, is_dead) in [(whole, false), (whole + Duration::from_secs(1), true)] {
-        let about = Circumstances { age, ..ABOUT };
+    for (paced_for, is_dead) in [(whole, false), (whole + Duration::from_secs(1), true)] {
+        let about = Circumstances { paced_for, ..ABOUT };
         let (fate, _) = judge(&class, false, &about);
-        assert_eq!(fate == dead("exhausted"), is_dead, "{age:?}");
+        assert_eq!(fate == dead("exhausted"), is_dead, "{paced_for:?}");
     }
 }
 
@@ -147,7 +148,7 @@ fn a_401_that_is_our_own_fault_waits_for_ever_and_takes_no_step() {
     for own_failures in [0, 3, 6, 60] {
         let about = Circumstances {
             own_failures,
-            age: Duration::from_hours(24 * 30),
+            paced_for: Duration::from_hours(24 * 30),
             ours: true,
             ..ABOUT
         };
@@ -186,7 +187,7 @@ fn a_shared_inbox_that_worked_this_week_may_be_moving_for_a_day() {
         },
         // A move that takes longer than a day is none.
         Circumstances {
-            age: Duration::from_hours(24),
+            gone_for: Duration::from_hours(24),
             ..SHARED
         },
     ] {
@@ -221,10 +222,10 @@ fn what_an_answer_says_about_its_host() {
 fn what_was_not_heard_is_tried_again_and_says_nothing_about_the_host() {
     let class = Class::HostTrouble("timeout").unheard();
     assert_eq!(weigh(&class, &ABOUT), Weight::Neutral);
-    assert!(!class.is_network(), "nor about our connection");
+    assert!(!class.may_be_ours(), "nor about our connection");
     let about = Circumstances {
         own_failures: 6,
-        age: Duration::from_hours(24 * 30),
+        paced_for: Duration::from_hours(24 * 30),
         ..ABOUT
     };
     let (fate, own_failure) = judge(&class, false, &about);

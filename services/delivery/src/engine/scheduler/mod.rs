@@ -254,12 +254,17 @@ impl<T> Scheduler<T> {
         if self.in_flight >= self.limits.posts {
             return None;
         }
-        // Every turn either sends, or takes a host out of a ring: this ends.
+        // Every turn sends, takes a host out of a ring, or pays off what a body was too long: this
+        // ends.
         loop {
             let lane = self.lane()?;
             let Some(host) = self.rings[lane].front().cloned() else {
                 continue;
             };
+            if self.is_in_debt(&host, lane) {
+                self.rings[lane].rotate_left(1);
+                continue;
+            }
             match self.may_send(&host, now) {
                 May::Send => return Some(self.send(&host, lane, now)),
                 May::After(at) => {
@@ -334,6 +339,19 @@ impl<T> Scheduler<T> {
         May::Send
     }
 
+    /// Whether a host sent so much in its last turns that this one is passed over; that pays off
+    /// a quantum.
+    fn is_in_debt(&mut self, host: &str, lane: usize) -> bool {
+        let Some(flow) = self.hosts.get_mut(host) else {
+            return false;
+        };
+        let is_in_debt = flow.deficit[lane] >= QUANTUM;
+        if is_in_debt {
+            flow.deficit[lane] -= QUANTUM;
+        }
+        is_in_debt
+    }
+
     fn leave_rings(&mut self, host: &Arc<str>) {
         let Some(flow) = self.hosts.get_mut(host) else {
             return;
@@ -371,7 +389,7 @@ impl<T> Scheduler<T> {
             flow.is_in_ring[lane] = false;
             self.rings[lane].pop_front();
         } else if is_over {
-            flow.deficit[lane] = flow.deficit[lane].saturating_sub(QUANTUM).min(QUANTUM - 1);
+            flow.deficit[lane] -= QUANTUM;
             self.rings[lane].rotate_left(1);
         }
         let ticket = Ticket {

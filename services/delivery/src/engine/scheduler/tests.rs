@@ -1,3 +1,4 @@
+use std::collections::HashMap;
 use std::time::Duration;
 
 use super::*;
@@ -222,4 +223,30 @@ proptest::proptest! {
         }
         proptest::prop_assert_eq!(seen.len(), pushes.len());
     }
+}
+
+#[test]
+fn hosts_with_long_bodies_get_no_more_bytes_than_others() {
+    let now = Instant::now();
+    let mut scheduler = Scheduler::new(LIMITS);
+    for what in 0..100 {
+        for (host, cost) in [("long.test", 40_000), ("short.test", 4_000)] {
+            let place = Place {
+                cost,
+                ..place(host, Lane::Bulk, &format!("{host}-{what}"), 1)
+            };
+            scheduler.push(place, what, now);
+        }
+    }
+    let mut bytes = HashMap::new();
+    for _ in 0..66 {
+        let (ticket, _) = scheduler.next(now).expect("work");
+        end(&mut scheduler, &ticket, now);
+        *bytes.entry(ticket.place.host.to_string()).or_insert(0) += ticket.place.cost;
+    }
+    let (long, short) = (bytes["long.test"], bytes["short.test"]);
+    assert!(
+        long.abs_diff(short) <= 40_000,
+        "{long} bytes to one, {short} to the other"
+    );
 }
