@@ -7,7 +7,7 @@ import time
 
 from ceiling import quiet
 from processes import until
-from world import text
+from world import shard_of, text
 
 HEALTHY, SILENT, BUSY, REFUSING = 150, 20, 10, 20
 
@@ -49,8 +49,9 @@ def prepare(world):
     world.followers(world.author("crowd"), "slow.test", 1, shared=False)
 
 
-def failing_hosts(world, faulty, deliveries_per_second, seconds=12):
-    """B3: p95 from commit to arrival at healthy hosts, everybody well or a quarter of them not."""
+def failing_hosts(world, faulty, deliveries_per_second, seconds):
+    """B3: p95 from commit to arrival at healthy hosts in the shards of others that fail, or of the same ones when
+    all are well."""
     hosts = HEALTHY + SILENT + BUSY + REFUSING
     for host in range(HEALTHY, HEALTHY + SILENT):
         script = [{"fault": {"kind": "hang", "millis": 60_000}}] if faulty else []
@@ -66,11 +67,14 @@ def failing_hosts(world, faulty, deliveries_per_second, seconds=12):
     open_loop(world, "mixed", deliveries_per_second / hosts, seconds)
     until("the healthy ones", lambda: waiting_for_healthy(world) == 0, 120, 0.5)
     at = commits(world, since)
+    shards = {shard_of(f"h{number}.mixed.test") for number in range(HEALTHY, HEALTHY + SILENT + BUSY)}
+    shards |= {shard_of(f"h{number}.refuse.test") for number in range(REFUSING)}
     lags, probes = [], {}
     for host, _inbox, activity, attempts, taken, first in world.sim.arrivals():
         number = int(host[1:].split(".")[0]) if host.endswith(".mixed.test") else -1
-        if 0 <= number < HEALTHY and taken and activity in at:
-            lags.append(first - at[activity])
+        if 0 <= number < HEALTHY:
+            if taken and activity in at and shard_of(host) in shards:
+                lags.append(first - at[activity])
         elif number >= HEALTHY:
             probes[host] = probes.get(host, 0) + attempts
     reset(world)

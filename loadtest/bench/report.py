@@ -56,8 +56,11 @@ def lines_b3(results):
     yield ["B3 p95 to healthy hosts, all well, ms", shown([{"x": run["p95"] * 1e3} for run in clean], "x"), "", ""]
     yield ["B3 p95 to healthy hosts, a quarter failing, ms", shown([{"x": run["p95"] * 1e3} for run in faulty], "x"), "", ""]
     yield ["B3 ratio of the two", f"{times:.2f}", "at most 1.1", verdict(times <= 1.1)]
-    yield ["B3 requests to a failing host in a run, mean", shown(faulty, "requests_per_bad_host", 1), "the schedule", ""]
-    yield ["B3 most requests to one failing host in a run", shown(faulty, "most_requests_at_a_bad_host"), "", ""]
+    yield ["B3 requests to a failing host in a run, mean", shown(faulty, "requests_per_bad_host", 1), "", ""]
+    most = max(run["most_requests_at_a_bad_host"] for run in faulty)
+    # Five failures make a host fail, a window's worth may be under way then, and a probe a minute follows.
+    yield ["B3 most requests to one failing host in a run", shown(faulty, "most_requests_at_a_bad_host"), "5 + 2 + a probe a minute",
+           verdict(most <= 8)]
 
 
 def lines_b4(results):
@@ -72,7 +75,9 @@ def lines_b5(results):
     run = results["b5"][-1]
     yield [f"B5 {run['kills']} kills, {run['deliveries']:,} deliveries: lost", str(run["lost"]), "0", verdict(run["lost"] == 0)]
     yield ["B5 healthy rows dead", str(run["dead"]), "0", verdict(run["dead"] == 0)]
-    yield ["B5 repeated on the wire, per kill", f"{run['repeated_per_kill']:.1f}", "under way + 200", verdict(run["repeated_per_kill"] <= 1224)]
+    under_way = statistics.mean(run["under_way_at_kills"])
+    yield ["B5 repeated on the wire, per kill", f"{run['repeated_per_kill']:.1f}", f"under way ({under_way:.0f} a kill) + 200",
+           verdict(run["repeated"] <= run["repeated_at_most"])]
 
 
 def lines_b6(results):
@@ -80,7 +85,8 @@ def lines_b6(results):
     accepted, inversions = median(runs, "creates_accepted")[1], sum(run["inversions"] for run in runs)
     same = all(run["end_states"] == run["end_states_equal"] for run in runs)
     yield ["B6 Creates accepted", shown(runs, "creates_accepted", 3), "at least 0.9", verdict(accepted >= 0.9)]
-    yield ["B6 inversions in all runs", str(inversions), "0", verdict(inversions == 0)]
+    repeated = sum(run["repeated"] for run in runs)
+    yield ["B6 inversions, and what came twice", f"{inversions}, {repeated}", "0", verdict(inversions + repeated == 0)]
     yield ["B6 end states equal to the database's", "all" if same else "not all", "all", verdict(same)]
 
 
@@ -89,8 +95,8 @@ def lines_b7(results):
     for says, words in ((True, "with Retry-After"), (False, "without")):
         mine = [host for host in hosts if host["says_retry_after"] == says]
         goodput, refused = median(mine, "goodput"), median(mine, "refused")
-        yield [f"B7 goodput at 5 a second, {words}", shown(mine, "goodput", 2), "at least 0.9", verdict(goodput[0] >= 0.9)]
-        yield [f"B7 refused after the first minute, {words}", shown(mine, "refused", 3), "under 0.05", verdict(refused[0] < 0.05)]
+        yield [f"B7 goodput at 5 a second, {words}", shown(mine, "goodput", 2), "at least 0.9", verdict(goodput[1] >= 0.9)]
+        yield [f"B7 refused after the first minute, {words}", shown(mine, "refused", 3), "under 0.05", verdict(refused[2] < 0.05)]
 
 
 def lines_b8(results):
@@ -113,7 +119,8 @@ def lines_b9(results):
         times = ratio(runs, one, "per_second")
         yield [f"B9 {workers} workers, deliveries a second", shown(runs, "per_second"), f"{0.85 * workers:.2f} times one",
                f"{times:.2f} times: {verdict(times >= 0.85 * workers or workers == 1)}"]
-        yield [f"B9 {workers} workers, CPU per delivery, µs", shown(runs, "cpu_us"), "flat", ""]
+        cost = ratio(runs, one, "cpu_us")
+        yield [f"B9 {workers} workers, CPU per delivery, µs", shown(runs, "cpu_us"), "flat", f"{cost:.2f} times: {verdict(cost <= 1.1)}"]
 
 
 def lines_memory(results):
@@ -130,10 +137,10 @@ def write(folder, about, results, plots=True):
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "results.json").write_text(json.dumps({"machine": about, "results": results}))
     text = [f"# Delivery, {about['date']}", "",
-            f"Command: `make bench-delivery`. Machine: {about['cores']} cores ({about['cpu']}), {about['memory_gib']} GiB, Linux "
+            f"Command: `make bench-delivery` ({about['asked']}). Machine: {about['cores']} cores ({about['cpu']}), {about['memory_gib']} GiB, Linux "
             f"{about['kernel']}, load {about['load_at_start']:.1f} at the start; commit {about['commit']}. Sender, sink and stores share "
             "the cores. Medians, in brackets the lowest and highest run; ratios are medians of the ratios of neighbouring runs. The "
-            "database holds 1 M accounts, 20 M follows and 10 M statuses; PostgreSQL with shared_buffers 2 GB, max_wal_size "
+            f"database {about['database']}; PostgreSQL with shared_buffers 2 GB, max_wal_size "
             "8 GB, checkpoint_timeout 15 min and wal_compression, everything else as it comes.", "", "| what | measured | limit | |", "|---|---|---|---|"]
     for name, lines in PARTS:
         if name in results:

@@ -265,6 +265,14 @@ class World:
         return spent
 
 
+def shard_of(host, count=32):
+    """The shard of a host, by the hash that the model crate documents (FNV-1a)."""
+    value = 0xCBF29CE484222325
+    for byte in host.encode():
+        value = ((value ^ byte) * 0x100000001B3) & 0xFFFFFFFFFFFFFFFF
+    return (value >> 32) % count
+
+
 def difference(after, before):
     return {name: after[name] - before.get(name, 0.0) for name in after}
 
