@@ -88,6 +88,19 @@ async fn a_host_that_wants_rfc_9421_gets_it_at_once_and_first_the_next_time() {
 }
 
 #[tokio::test]
+async fn a_host_that_refuses_both_schemes_is_not_asked_twice_the_next_time() {
+    let mut rig = patient().await;
+    rig.start();
+    let refusing = HostBehaviour::inbox(Script::always(Fault::Status { code: 403 }));
+    host(&rig, "a.sim.test", refusing);
+    for (key, requests) in [("first", 2), ("second", 3), ("third", 4)] {
+        let id = rig.send(&Plan::new("Create", key, 1, &[A])).await;
+        assert_eq!(rig.until(id, A, "dead").await.attempts, 1);
+        assert_eq!(rig.sim.ledger().activities("Create").len(), requests);
+    }
+}
+
+#[tokio::test]
 async fn a_503_is_tried_again_until_it_is_taken() {
     let mut rig = patient().await;
     rig.start();

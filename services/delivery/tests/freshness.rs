@@ -2,10 +2,13 @@
 
 mod common;
 
+use std::time::Duration;
+
 use common::people::own_inbox;
-use common::{Plan, Rig};
+use common::{PATIENCE, Plan, Rig};
 use tidegate_loadtest::HostBehaviour;
 use tidegate_model::Lane;
+use tokio::time::Instant;
 
 /// Remote people, each on a host of its own with an inbox of its own.
 const PEOPLE: usize = 100;
@@ -192,4 +195,44 @@ async fn whom_nobody_follows_from_any_more_or_is_blocked_gets_nothing() {
     let row = rig.until(id, blocked, "cancelled").await;
     assert_eq!(row.reason.as_deref(), Some("blocked"));
     assert_eq!(rig.sim.ledger().effect_count(), 1);
+}
+
+/// Rows are read together when they are taken in. What happens while they wait in memory is felt
+/// by those that leave later.
+#[tokio::test]
+async fn what_is_taken_back_while_its_rows_wait_in_memory_does_not_leave() {
+    let mut rig = Rig::new().await.patient(Duration::from_secs(30));
+    let slow = HostBehaviour::slow(Duration::from_secs(4));
+    rig.sim.add_host("a.sim.test", slow);
+    rig.sim.add_actor("a.sim.test", "bob", true);
+    let inbox = "http://a.sim.test/inbox";
+    for n in 0..10 {
+        rig.plan(&Plan::new("Create", &format!("k{n}"), 1, &[inbox]))
+            .await;
+    }
+    rig.start();
+    let ids: Vec<i64> = sqlx::query_scalar("select id from activities")
+        .fetch_all(rig.pool())
+        .await
+        .expect("activities");
+    for id in ids {
+        rig.publish(id).await;
+    }
+    let deadline = Instant::now() + PATIENCE;
+    while !rig.sim.crowds().contains_key("a.sim.test") {
+        assert!(Instant::now() < deadline, "nothing is sent");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    // Those behind the window were read, and wait for an answer to the first.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    rig.run("update accounts set suspended_at = now() where domain is null")
+        .await;
+    let waiting = "select count(*) from deliveries where state in ('queued', 'parked')";
+    rig.until_number(waiting, 0).await;
+    let cancelled = rig
+        .number("select count(*) from deliveries where reason = 'suspended' and attempts = 0")
+        .await;
+    let arrived = rig.sim.ledger().effect_count() as i64;
+    assert_eq!(cancelled + arrived, 10);
+    assert!(arrived <= 2, "{arrived} left, more than the window");
 }

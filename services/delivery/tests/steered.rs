@@ -8,6 +8,7 @@ use common::hosts::FLAKY;
 use common::{Plan, Rig};
 use tidegate_delivery::{By, Cursor, Filter, HostFilter, MoveKind, OperatorError, Why};
 use tidegate_loadtest::HostBehaviour;
+use tidegate_model::Lane;
 
 const INBOX: &str = "http://a.sim.test/inbox";
 
@@ -174,4 +175,47 @@ async fn what_is_replayed_for_an_unavailable_host_waits_until_it_answers() {
         .await
         .expect("asked");
     rig.until(id, FLAKY, "delivered").await;
+}
+
+#[tokio::test]
+async fn what_somebody_waits_for_is_replayed_first_whenever_it_came() {
+    let mut rig = Rig::new().await;
+    host(&rig, "a.sim.test", HostBehaviour::default());
+    let inbox = "http://a.sim.test/inbox";
+    let mut last = 0;
+    for (n, lane) in [Lane::Slow, Lane::Bulk, Lane::Bulk, Lane::Now]
+        .into_iter()
+        .enumerate()
+    {
+        let key = format!("k{n}");
+        let plan = Plan {
+            lane,
+            ..Plan::new("Create", &key, 1, &[inbox])
+        };
+        last = rig.plan(&plan).await;
+    }
+    rig.run("update deliveries set state = 'parked', reason = 'host'")
+        .await;
+    rig.run("insert into hosts (host, shard, backlog) select distinct host, shard, true from deliveries")
+        .await;
+    rig.start();
+    rig.until_number(
+        "select count(*) from deliveries where state = 'delivered'",
+        4,
+    )
+    .await;
+    let order: Vec<String> = rig
+        .sim
+        .ledger()
+        .received(|entry| entry.effect)
+        .iter()
+        .map(|entry| entry.activity.as_ref().expect("an activity").id.to_string())
+        .collect();
+    let uri: String = sqlx::query_scalar("select uri from activities where id = $1")
+        .bind(last)
+        .fetch_one(rig.pool())
+        .await
+        .expect("its name");
+    // Two are sent at once to a host that is new.
+    assert!(order[..2].contains(&uri), "{order:?}");
 }

@@ -180,8 +180,8 @@ async fn a_single_401_is_ours_when_the_other_hosts_show_that_our_clock_is_wrong(
     for inbox in &inboxes {
         rig.until(first, inbox, "delivered").await;
     }
-    // Each attempt tries both signatures.
-    let refusals = Script::first(12, Fault::Status { code: 401 });
+    // The first attempt tries both signatures, five more the usual one.
+    let refusals = Script::first(7, Fault::Status { code: 401 });
     let refusing = HostBehaviour {
         inbox: refusals,
         ..lenient

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, Method, header};
+use moka::sync::Cache;
 use tidegate_federation::ACTIVITY_JSON;
 use tidegate_model::{Clock, Lane};
 use tokio::time::Instant;
@@ -44,9 +45,30 @@ pub(crate) struct Sender {
     pub(crate) client: HttpClient,
     pub(crate) signer: Signer,
     pub(crate) clock: Clock,
+    /// Hosts that refused both schemes of an account lately: who blocks somebody means it, and is
+    /// not asked twice each time.
+    refusing: Cache<(String, i64), ()>,
 }
 
+/// Refusals of both schemes that are remembered; of more, the oldest are asked twice again.
+const REFUSING: u64 = 10_000;
+
+/// How long. A server that was mended is found out after this.
+const REFUSING_FOR: Duration = Duration::from_hours(1);
+
 impl Sender {
+    pub(crate) fn new(client: HttpClient, signer: Signer, clock: Clock) -> Self {
+        Self {
+            client,
+            signer,
+            clock,
+            refusing: Cache::builder()
+                .max_capacity(REFUSING)
+                .time_to_live(REFUSING_FOR)
+                .build(),
+        }
+    }
+
     /// Sends the activity to the inbox at `url`, first with the scheme that its host took last.
     /// An error is about our database: nothing was decided, and the row stays as it is. `None`:
     /// the gate was closed, and nothing was sent.
@@ -75,14 +97,18 @@ impl Sender {
             return Ok(None);
         };
         let (mut result, mut accepted) = (first, scheme);
-        if asks_for_another(&result) {
+        if asks_for_another(&result) && !self.refuses_both(activity, &url) {
             let other = scheme.other();
-            let second = self.post(activity, &url, other, lane, &mut way).await;
-            // The first answer says more than the refusal of the less usual scheme.
-            if let Some(Ok(answer)) = made(second)
-                && answer.status.is_success()
-            {
-                (result, accepted) = (Ok(answer), other);
+            let second = made(self.post(activity, &url, other, lane, &mut way).await);
+            match second {
+                Some(Ok(answer)) if answer.status.is_success() => {
+                    (result, accepted) = (Ok(answer), other);
+                }
+                // The first answer says more than the refusal of the less usual scheme.
+                Some(Ok(answer)) if answer.status.is_client_error() => {
+                    self.refusing.insert(who(activity, &url), ());
+                }
+                _ => {}
             }
         }
         let attempted = self.finish(result, accepted, started.elapsed());
@@ -90,6 +116,10 @@ impl Sender {
             touched: attempted.touched || touched,
             ..attempted
         }))
+    }
+
+    fn refuses_both(&self, activity: &Activity, url: &Url) -> bool {
+        self.refusing.contains_key(&who(activity, url))
     }
 
     fn finish(
@@ -209,6 +239,11 @@ fn date(headers: &HeaderMap) -> Option<time::OffsetDateTime> {
     httpdate::parse_http_date(text)
         .ok()
         .map(time::OffsetDateTime::from)
+}
+
+/// Who refuses whom.
+fn who(activity: &Activity, url: &Url) -> (String, i64) {
+    (url.authority().to_owned(), activity.account_id)
 }
 
 /// Whether an answer may be about the signature scheme rather than about us: it names what it

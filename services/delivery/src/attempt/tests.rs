@@ -56,11 +56,11 @@ impl Desk {
         };
         let body = br#"{"type":"Create"}"#;
         Self {
-            sender: Sender {
-                client: HttpClient::new(options, instance.base()).expect("a client"),
-                signer: Signer::new(database.pool.clone(), vault, Clock::system()),
-                clock: Clock::system(),
-            },
+            sender: Sender::new(
+                HttpClient::new(options, instance.base()).expect("a client"),
+                Signer::new(database.pool.clone(), vault, Clock::system()),
+                Clock::system(),
+            ),
             activity: Activity {
                 id: 1,
                 account_id: id,

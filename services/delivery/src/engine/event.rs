@@ -41,8 +41,8 @@ pub(super) enum Event {
         sent: Box<Sent>,
     },
     Written(Written),
-    /// Notes about hosts are written down.
-    Noted,
+    /// Rows followed the new states of their hosts.
+    Followed,
     /// Failing and unavailable hosts that are due.
     Due(Vec<HostRow>),
     /// Healthy hosts with a backlog.

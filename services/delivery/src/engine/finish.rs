@@ -298,7 +298,7 @@ impl Engine {
     /// A round was written down.
     pub(super) fn written(&mut self, written: Written) {
         self.is_writing = false;
-        self.notes.extend(written.hosts);
+        self.standings.extend(written.standings);
         let mut touched: Vec<Arc<str>> = Vec::new();
         let now = Instant::now();
         for record in written.records {

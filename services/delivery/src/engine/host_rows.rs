@@ -9,11 +9,10 @@ use time::{Date, OffsetDateTime};
 use super::dead_follows::{Post, withdraw};
 use super::recorder::HostNote;
 
-/// Writes what was learnt about hosts.
+/// Writes what was learnt about hosts. What it means for their rows is done by [`follow`].
 pub(super) async fn note(
     pool: &PgPool,
     now: OffsetDateTime,
-    post: &Post,
     notes: &[HostNote],
 ) -> Result<(), StoreError> {
     let (plain, special): (Vec<&HostNote>, Vec<&HostNote>) = notes
@@ -42,9 +41,21 @@ pub(super) async fn note(
             .bind(note.held_until)
             .execute(pool)
             .await?;
-        match standing.map(|standing| standing.state) {
-            Some("failing") => wait_for_host(pool, &note.host).await?,
-            Some("unavailable") => give_up(pool, post, &note.host, now).await?,
+    }
+    Ok(())
+}
+
+/// Moves the rows of hosts whose state changed to where that puts them, unless it changed again.
+pub(super) async fn follow(
+    pool: &PgPool,
+    now: OffsetDateTime,
+    post: &Post,
+    standings: &[(Arc<str>, &'static str)],
+) -> Result<(), StoreError> {
+    for (host, state) in standings {
+        match *state {
+            "failing" => wait_for_host(pool, host).await?,
+            "unavailable" => give_up(pool, post, host, now).await?,
             _ => {}
         }
     }
@@ -148,6 +159,7 @@ async fn wait_for_host(pool: &PgPool, host: &str) -> Result<(), StoreError> {
              update deliveries set not_before = null, reason = 'host', refused_since = null
              where host = $1 and state not in ('queued', 'dead') and not_before is not null
                and coalesce(state in ('queued', 'parked', 'dead'), false)
+               and exists (select 1 from hosts h where h.host = $1 and h.state = 'failing')
              returning 1)
          update hosts set backlog = true
          where host = $1 and not backlog and exists (select 1 from moved)",
@@ -175,7 +187,10 @@ async fn give_up(
             "with doomed as materialized (
                  select activity_id, inbox_id from deliveries
                  where host = $1 and state = 'parked'
-                   and coalesce(state in ('queued', 'parked', 'dead'), false) limit $2)
+                   and coalesce(state in ('queued', 'parked', 'dead'), false)
+                   and exists (select 1 from hosts h
+                               where h.host = $1 and h.state = 'unavailable')
+                 limit $2)
              update deliveries d
              set state = 'dead', reason = 'unavailable', not_before = null, updated_at = $3
              from doomed

@@ -52,7 +52,7 @@ use self::hand::InHand;
 use self::hosts::Hosts;
 use self::item::Item;
 use self::pulse::Pulse;
-use self::recorder::{BATCH, HostNote, Record, Round};
+use self::recorder::{BATCH, Record, Round};
 use self::scheduler::{Limits, Scheduler, Ticket};
 use self::shards::Shards;
 use crate::Delivery;
@@ -132,9 +132,9 @@ struct Engine {
     /// When those of them are written down that did not become enough before.
     gathered_at: Option<Instant>,
     is_writing: bool,
-    /// What is noted about hosts next, after the outcomes that led to it.
-    notes: Vec<HostNote>,
-    is_noting: bool,
+    /// New states of hosts that their rows do not follow yet.
+    standings: Vec<(Arc<str>, &'static str)>,
+    is_following: bool,
     looks: looks::Looks,
     drains: drain::Drains,
     outage: OwnOutage,
@@ -155,11 +155,11 @@ pub(crate) async fn run(delivery: &Delivery, leases: &Leases, stop: &Stop) -> an
         queues: deps.queues.clone(),
         clock: deps.clock.clone(),
         activities: Activities::new(deps.pool.clone()),
-        sender: Sender {
-            client: delivery.client.clone(),
-            signer: delivery.signer.clone(),
-            clock: deps.clock.clone(),
-        },
+        sender: Sender::new(
+            delivery.client.clone(),
+            delivery.signer.clone(),
+            deps.clock.clone(),
+        ),
         leases: leases.clone(),
         way_out: delivery.way_out.clone(),
         watermarks: delivery.watermarks.clone(),
@@ -201,8 +201,8 @@ impl Engine {
             pending: VecDeque::new(),
             gathered_at: None,
             is_writing: false,
-            notes: Vec::new(),
-            is_noting: false,
+            standings: Vec::new(),
+            is_following: false,
             looks: looks::Looks::default(),
             drains: drain::Drains::default(),
             outage: OwnOutage::default(),
@@ -245,7 +245,7 @@ impl Engine {
                 _ = tick.tick() => self.look(),
             }
             self.write();
-            self.note_hosts();
+            self.follow_hosts();
             self.read_backlogs();
             if self.context.stop.is_stopping() && self.shards.is_empty() && !self.has_outcomes() {
                 return Ok(());
@@ -277,7 +277,7 @@ impl Engine {
             Event::FetchFailed { hosts, origin } => self.fetch_failed(&hosts, origin),
             Event::Finished { id, item, sent } => self.finished(id, item, *sent),
             Event::Written(written) => self.written(written),
-            Event::Noted => self.is_noting = false,
+            Event::Followed => self.is_following = false,
             Event::Due(rows) => self.due(rows),
             Event::Backlogs(rows) => self.backlogs(rows),
             Event::Steered { rows, read_at } => self.steered(rows, read_at),
@@ -344,8 +344,8 @@ impl Engine {
     }
 
     fn has_outcomes(&self) -> bool {
-        let is_busy = self.is_writing || self.is_noting;
-        is_busy || !self.pending.is_empty() || !self.round.is_empty() || !self.notes.is_empty()
+        let is_busy = self.is_writing || self.is_following;
+        is_busy || !self.pending.is_empty() || !self.round.is_empty() || !self.standings.is_empty()
     }
 
     /// Starts a write when none is under way and there is something to write.
@@ -361,11 +361,10 @@ impl Engine {
         let count = self.pending.len().min(BATCH);
         round.records = self.pending.drain(..count).collect();
         if count == BATCH {
-            // What clears a backlog must come after everything that fills it, and a note after
-            // what led to it.
+            // What clears a backlog must come after everything that fills it.
             self.round.clear = std::mem::take(&mut round.clear);
-            self.round.hosts = std::mem::take(&mut round.hosts);
-        } else {
+        }
+        if self.pending.is_empty() {
             self.gathered_at = None;
         }
         self.is_writing = true;
@@ -379,16 +378,16 @@ impl Engine {
 }
 
 impl Engine {
-    /// Starts writing notes about hosts, when none are being written.
-    fn note_hosts(&mut self) {
-        if self.is_noting || self.notes.is_empty() {
+    /// Has rows follow the new states of their hosts, unless that is being done.
+    fn follow_hosts(&mut self) {
+        if self.is_following || self.standings.is_empty() {
             return;
         }
-        self.is_noting = true;
-        let (context, hosts) = (self.context.clone(), std::mem::take(&mut self.notes));
+        self.is_following = true;
+        let (context, standings) = (self.context.clone(), std::mem::take(&mut self.standings));
         self.tasks.spawn(async move {
-            recorder::write_hosts(&context.pool, &context.clock, &context.post, &hosts).await;
-            context.tell(Event::Noted).await;
+            recorder::follow(&context.pool, &context.clock, &context.post, &standings).await;
+            context.tell(Event::Followed).await;
         });
     }
 }

@@ -64,13 +64,12 @@ pub(crate) struct HostStanding {
     pub(crate) unavailable_since: Option<OffsetDateTime>,
 }
 
-/// What one round of writing holds. Outcomes first, then what is to be cleared; notes about hosts
-/// are written after it, by another task: giving up a host with a million rows takes minutes, and
-/// nobody else's outcomes wait for that.
+/// What one round of writing holds. Outcomes first, then hosts, then what is to be cleared. What a
+/// host's new state means for its rows is done afterwards by another task: giving up a million of
+/// them takes minutes, and nobody else's outcomes wait for that.
 #[derive(Default)]
 pub(crate) struct Round {
     pub(crate) records: Vec<Record>,
-    /// Written down after the outcomes that led to them, which these do not wait for.
     pub(crate) hosts: Vec<HostNote>,
     /// Hosts whose backlog may be empty, with the engine's count of what it parked there.
     pub(crate) clear: Vec<(Arc<str>, u64)>,
@@ -92,18 +91,15 @@ pub(crate) struct Written {
     pub(crate) released: i64,
     /// Hosts without a backlog now, with the count they were asked with.
     pub(crate) cleared: Vec<(Arc<str>, u64)>,
-    /// What is to be noted now.
-    pub(crate) hosts: Vec<HostNote>,
+    /// States of hosts that their rows are to follow now.
+    pub(crate) standings: Vec<(Arc<str>, &'static str)>,
 }
 
 /// Writes a round down; tries again while the database is away.
 pub(crate) async fn write(pool: &PgPool, clock: &Clock, post: &Post, mut round: Round) -> Written {
     // Always in the same order, so that two processes do not lock each other out.
     round.records.sort_by_key(|record| record.item.pair());
-    let mut written = Written {
-        hosts: round.hosts,
-        ..Written::default()
-    };
+    let mut written = Written::default();
     if !round.records.is_empty() {
         let mut patience = Patience::new("outcomes", round.records.len());
         while !written.durable {
@@ -113,6 +109,19 @@ pub(crate) async fn write(pool: &PgPool, clock: &Clock, post: &Post, mut round: 
                 Err(_) => break,
             }
         }
+    }
+    if !round.hosts.is_empty() {
+        let mut patience = Patience::new("notes about hosts", round.hosts.len());
+        while let Err(error) = super::host_rows::note(pool, clock.now(), &round.hosts).await {
+            if !patience.lasts(&error).await {
+                break;
+            }
+        }
+        let standings = round.hosts.iter().filter_map(|note| {
+            let standing = note.state.as_ref()?;
+            Some((Arc::clone(&note.host), standing.state))
+        });
+        written.standings = standings.collect();
     }
     if !round.clear.is_empty() {
         let mut patience = Patience::new("empty backlogs", round.clear.len());
@@ -128,10 +137,15 @@ pub(crate) async fn write(pool: &PgPool, clock: &Clock, post: &Post, mut round: 
     written
 }
 
-/// Writes down what was learnt about hosts; tries again while the database is away.
-pub(crate) async fn write_hosts(pool: &PgPool, clock: &Clock, post: &Post, hosts: &[HostNote]) {
-    let mut patience = Patience::new("notes about hosts", hosts.len());
-    while let Err(error) = super::host_rows::note(pool, clock.now(), post, hosts).await {
+/// Has the rows of hosts follow their new states; tries again while the database is away.
+pub(crate) async fn follow(
+    pool: &PgPool,
+    clock: &Clock,
+    post: &Post,
+    standings: &[(Arc<str>, &'static str)],
+) {
+    let mut patience = Patience::new("states of hosts", standings.len());
+    while let Err(error) = super::host_rows::follow(pool, clock.now(), post, standings).await {
         if !patience.lasts(&error).await {
             return;
         }

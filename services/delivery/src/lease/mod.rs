@@ -66,6 +66,9 @@ pub(crate) struct Leases {
     options: LeaseOptions,
     me: Uuid,
     held: Arc<Mutex<HashMap<u32, Held>>>,
+    /// Shards that were given back with requests under way, and until when these may go on: for
+    /// as long as whoever has the shard next takes them for under way.
+    left: Arc<Mutex<HashMap<u32, Instant>>>,
 }
 
 impl Leases {
@@ -76,6 +79,7 @@ impl Leases {
             options,
             me: Uuid::new_v4(),
             held: Arc::default(),
+            left: Arc::default(),
         }
     }
 
@@ -88,7 +92,12 @@ impl Leases {
     /// Whether a request that is on its way for this shard may go on: one that was frozen before
     /// it left must not leave when it wakes.
     pub(crate) fn still_holds(&self, shard: u32) -> bool {
-        self.holds_for(shard, Duration::ZERO)
+        let was_left = || {
+            let left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+            left.get(&shard)
+                .is_some_and(|until| Instant::now() < *until)
+        };
+        self.holds_for(shard, Duration::ZERO) || was_left()
     }
 
     fn holds_for(&self, shard: u32, margin: Duration) -> bool {
@@ -221,15 +230,19 @@ impl Leases {
 
     /// Frees a shard that was being handed over. `settled`: nothing of it is under way.
     pub(crate) async fn release(&self, shard: u32, settled: bool) {
-        {
-            let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-            held.remove(&shard);
-        }
         let settle = if settled {
             Duration::ZERO
         } else {
             self.options.settle
         };
+        if !settled {
+            let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+            left.insert(shard, Instant::now() + settle);
+        }
+        {
+            let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+            held.remove(&shard);
+        }
         if let Err(error) = rows::release(&self.pool, self.me, shard, settle).await {
             tracing::debug!(%error, shard, "a lease could not be given back; it runs out by itself");
         }

@@ -193,6 +193,26 @@ async fn no_two_hold_a_shard_at_once() {
 }
 
 #[tokio::test]
+async fn what_is_under_way_when_a_shard_is_given_back_may_end_and_nothing_later() {
+    let db = database().await;
+    let leases = Leases::new(db.pool.clone(), SHARDS, OPTIONS);
+    let until = Instant::now() + Duration::from_secs(60);
+    for shard in [1, 2, 3] {
+        leases.gain(shard, until);
+        assert!(leases.still_holds(shard));
+    }
+    leases.release(1, false).await;
+    leases.release(2, true).await;
+    assert!(leases.still_holds(1) && !leases.holds(1));
+    assert!(!leases.still_holds(2), "nothing of it was under way");
+    assert_eq!(leases.expired(), Vec::<u32>::new());
+    leases.gain(3, Instant::now());
+    assert!(!leases.still_holds(3), "it ran out");
+    tokio::time::sleep(OPTIONS.settle).await;
+    assert!(!leases.still_holds(1), "its successor begins");
+}
+
+#[tokio::test]
 async fn what_is_ours_in_the_table_only_runs_out_and_is_taken_anew() {
     let db = database().await;
     let worker = Worker::start(&db.pool);

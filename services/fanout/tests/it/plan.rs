@@ -307,6 +307,12 @@ async fn unavailable_hosts_get_no_new_public_work_but_what_somebody_waits_for() 
     assert!(!of(urls(&world, public).await));
     assert!(of(urls(&world, direct).await));
     assert_eq!(planned_count(&world, public).await, Some(1));
+    let post = world.post(5_003, &ada, Visibility::Public, &[]).await;
+    for kind in ["Follow", "Accept", "Reject", "Undo", "Block"] {
+        let probing = world.enqueue(kind, &post, followers_of(ada.id)).await;
+        world.settled().await;
+        assert!(of(urls(&world, probing).await), "{kind} is no probe");
+    }
 }
 
 #[tokio::test]
