@@ -6,6 +6,7 @@ use std::time::Duration;
 use tidegate_model::Lane;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::event::Event;
 use super::{Context, Engine, taking};
@@ -21,6 +22,8 @@ struct Shard {
     quiet: CancellationToken,
     /// Ends the channel as well; messages in hand are the queue's again.
     closed: CancellationToken,
+    /// The tasks that take its messages, and close their channels when they end.
+    lanes: TaskTracker,
     unsettled_until: Option<Instant>,
     /// Being handed over; given up waiting then.
     leaving: Option<Instant>,
@@ -82,6 +85,7 @@ impl Engine {
         match event {
             LeaseEvent::Gained { shard, unsettled } => {
                 let (quiet, closed) = (CancellationToken::new(), CancellationToken::new());
+                let lanes = TaskTracker::new();
                 for lane in Lane::ALL {
                     let taking = taking::lane(
                         self.context.clone(),
@@ -90,11 +94,13 @@ impl Engine {
                         quiet.clone(),
                         closed.clone(),
                     );
-                    self.tasks.spawn(taking);
+                    self.tasks.spawn(lanes.track_future(taking));
                 }
+                lanes.close();
                 let ours = Shard {
                     quiet,
                     closed,
+                    lanes,
                     unsettled_until: unsettled.map(|left| Instant::now() + left),
                     leaving: None,
                 };
@@ -145,11 +151,16 @@ impl Engine {
             }
         }
         for (shard, is_settled) in free {
-            self.shards.0.remove(&shard);
+            let lanes = self.shards.0.remove(&shard).map(|ours| ours.lanes.clone());
             self.hosts.forget_shard(shard);
             let leases = self.context.leases.clone();
-            self.tasks
-                .spawn(async move { leases.release(shard, is_settled).await });
+            self.tasks.spawn(async move {
+                // The channels first: the next owner finds what was not worked on in the queue.
+                if let Some(lanes) = lanes {
+                    let _still_open = tokio::time::timeout(HAND_OVER, lanes.wait()).await;
+                }
+                leases.release(shard, is_settled).await;
+            });
         }
     }
 
