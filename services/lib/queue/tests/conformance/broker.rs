@@ -211,3 +211,22 @@ async fn a_silent_network_gives_an_answer_in_time_and_mends() {
     publish(&*direct, &name, [3]).await;
     drain(&mut consumer, &BTreeSet::from([3])).await;
 }
+
+#[tokio::test]
+async fn only_one_consumer_of_a_shards_queue_is_given_anything() {
+    let place = Backend::rabbit().await;
+    let (queue, name) = place.queue("deliver.bulk.3").await;
+    let mut first = consume(&*queue, &name, 50).await;
+    let mut second = consume(&*queue, &name, 50).await;
+    publish(&*queue, &name, 0..20).await;
+    for _ in 0..20 {
+        next(&mut first).await.ack().await;
+    }
+    let idle = tokio::time::timeout(Duration::from_secs(1), second.next()).await;
+    assert!(idle.is_err(), "two owners at once");
+    first.stop().await;
+    publish(&*queue, &name, [20]).await;
+    let delivered = next(&mut second).await;
+    assert_eq!(id_of(&delivered), 20, "the next in line takes over");
+    delivered.ack().await;
+}
