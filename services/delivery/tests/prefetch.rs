@@ -71,7 +71,7 @@ async fn a_host_has_a_quarter_of_the_prefetch_and_the_rest_waits_for_its_window(
 
 #[tokio::test]
 async fn due_rows_of_a_slow_host_do_not_hide_those_of_others() {
-    let mut rig = Rig::new().await.patient(Duration::from_secs(60));
+    let mut rig = Rig::new().await.patient(Duration::from_mins(1));
     rig.shards(1).await;
     let slow = HostBehaviour::inbox(Script::always(Fault::Hang { millis: 60_000 }));
     rig.sim.add_host("slow.sim.test", slow);
