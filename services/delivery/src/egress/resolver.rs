@@ -273,7 +273,7 @@ mod tests {
         let lookup = Lookup::new(|name| {
             Box::pin(async move {
                 if name.starts_with("silent") {
-                    tokio::time::sleep(Duration::from_secs(60)).await;
+                    tokio::time::sleep(Duration::from_mins(1)).await;
                 }
                 Ok(vec![IpAddr::from([8, 8, 8, 8])])
             })
