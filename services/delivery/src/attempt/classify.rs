@@ -29,9 +29,11 @@ pub(crate) enum Class {
     TooMany { retry_after: Option<Duration> },
     /// 401: their mistake, or our clock or key. `skew` is how far their clock is ahead of ours.
     Unauthorized { skew: Option<time::Duration> },
-    /// No answer, for a reason of ours that passes: this process stood still, could not read its
-    /// key, or had no place for a look-up. It says nothing about the host.
+    /// No answer, for a reason of ours that passes: this process stood still, or had no place for
+    /// a look-up. It says nothing about the host.
     Unheard(&'static str),
+    /// Nothing was sent, because the key cannot be read until an operator does something.
+    OwnKey,
     /// Our own fault, or an address that must not be asked: asking again changes nothing.
     OwnFault(&'static str),
 }
@@ -65,6 +67,7 @@ impl Class {
             | Self::OwnFault(reason) => Some(reason),
             Self::TooMany { .. } => Some("status_429"),
             Self::Unauthorized { .. } => Some("status_401"),
+            Self::OwnKey => Some("own_key"),
         }
     }
 
@@ -128,7 +131,8 @@ pub(crate) fn classify(attempted: &Attempted, now: OffsetDateTime) -> Class {
             }
             EgressError::Dns(kind) | EgressError::Tls(kind) => Class::HostDown(kind),
             EgressError::Connect => Class::HostDown("connect"),
-            EgressError::OwnKey | EgressError::NoPlace => Class::Unheard(error.class()),
+            EgressError::NoPlace => Class::Unheard(error.class()),
+            EgressError::OwnKey => Class::OwnKey,
             other => Class::HostTrouble(other.class()),
         },
     }
@@ -203,9 +207,8 @@ mod tests {
         ] {
             assert!(matches!(class(error), Class::OwnFault(_)));
         }
-        for error in [EgressError::OwnKey, EgressError::NoPlace] {
-            assert!(matches!(class(error), Class::Unheard(_)));
-        }
+        assert_eq!(class(EgressError::NoPlace), Class::Unheard("no_place"));
+        assert_eq!(class(EgressError::OwnKey), Class::OwnKey);
     }
 
     #[test]

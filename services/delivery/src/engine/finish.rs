@@ -190,7 +190,8 @@ impl Engine {
             Class::Busy { .. } | Class::HostDown(_) | Class::HostTrouble(_) => {
                 flow.window.trouble();
             }
-            Class::Unauthorized { .. } | Class::Unheard(_) | Class::OwnFault(_) => {}
+            Class::Unauthorized { .. } | Class::Unheard(_) | Class::OwnKey | Class::OwnFault(_) => {
+            }
         }
         if note.rate.is_some() || note.held_until.is_some() {
             self.round.hosts.push(note);
@@ -218,7 +219,10 @@ impl Engine {
                 }
             }
             // It says nothing about the host: nothing was sent, or nobody listened.
-            _ if matches!(class, Class::OwnFault(_) | Class::Unheard(_)) => {}
+            _ if matches!(
+                class,
+                Class::OwnFault(_) | Class::Unheard(_) | Class::OwnKey
+            ) => {}
             // Whoever refuses a pace or a signature is there.
             State::Failing | State::Unavailable
                 if matches!(weight, Weight::Success | Weight::Neutral) =>
@@ -285,7 +289,7 @@ impl Engine {
         } else {
             let Some(error) = class.error() else { return };
             let is_news = gone_is_news || is_due(entry.noted_failure);
-            if matches!(class, Class::Unheard(_)) || !is_news {
+            if matches!(class, Class::Unheard(_) | Class::OwnKey) || !is_news {
                 return;
             }
             entry.noted_failure = Some(Instant::now());

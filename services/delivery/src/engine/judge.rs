@@ -9,6 +9,10 @@ use crate::host::{Weight, clamp_retry_after};
 /// that is being moved answers 404 for a while.
 const GONE_FOR: Duration = Duration::from_hours(24);
 
+/// How long a row waits for a key that cannot be read. Only an operator changes that; each try asks
+/// the database, and there may be as many rows as the account has followers.
+const KEY_WAIT: Duration = Duration::from_mins(10);
+
 /// What becomes of a row.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Outcome {
@@ -121,6 +125,7 @@ pub(crate) fn weigh(class: &Class, about: &Circumstances<'_>) -> Weight {
         Class::TooMany { .. }
         | Class::Unauthorized { .. }
         | Class::Unheard(_)
+        | Class::OwnKey
         | Class::OwnFault(_) => Weight::Neutral,
     }
 }
@@ -142,6 +147,9 @@ pub(crate) fn judge(class: &Class, is_failing: bool, about: &Circumstances<'_>) 
         Class::Final(reason) => (dead(reason), false),
         Class::Gone(reason) if !is_move(about) => (dead(reason), false),
         Class::OwnFault(reason) => (dead(reason), false),
+        // Before what waits for the host: it would be the next probe again, and the only one.
+        Class::Unheard(reason) => (of_ours(reason, about), false),
+        Class::OwnKey => (without_key(about), false),
         _ if waits_for_host => (Fate::Backlog { reason: "host" }, false),
         Class::Gone(reason) | Class::HostDown(reason) | Class::HostTrouble(reason) => {
             (step(reason, None, about), true)
@@ -169,7 +177,6 @@ pub(crate) fn judge(class: &Class, is_failing: bool, about: &Circumstances<'_>) 
             )
         }
         Class::Unauthorized { .. } if about.ours => (of_ours("our_401", about), false),
-        Class::Unheard(reason) => (of_ours(reason, about), false),
         Class::Unauthorized { .. } => (step("status_401", None, about), true),
     }
 }
@@ -180,6 +187,14 @@ fn of_ours(reason: &'static str, about: &Circumstances<'_>) -> Fate {
     Fate::Later {
         reason,
         after: spread(step.copied().unwrap_or_default(), about.jitter),
+    }
+}
+
+/// It waits until the key can be read, however often it is tried meanwhile.
+fn without_key(about: &Circumstances<'_>) -> Fate {
+    Fate::Later {
+        reason: "own_key",
+        after: spread(KEY_WAIT, about.jitter),
     }
 }
 

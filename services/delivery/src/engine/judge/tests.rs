@@ -213,6 +213,7 @@ fn what_an_answer_says_about_its_host() {
         (Class::TooMany { retry_after: None }, Weight::Neutral),
         (Class::Unauthorized { skew: None }, Weight::Neutral),
         (Class::OwnFault("signing"), Weight::Neutral),
+        (Class::OwnKey, Weight::Neutral),
     ] {
         assert_eq!(weigh(&class, &ABOUT), weight, "{class:?}");
     }
@@ -232,6 +233,11 @@ fn what_was_not_heard_is_tried_again_and_says_nothing_about_the_host() {
     assert!(!own_failure);
     assert_eq!(fate.reason(), Some("timeout"));
     assert!(after(fate) <= HOUR, "it never ends as dead");
+    for class in [class, Class::OwnKey] {
+        let (fate, own_failure) = judge(&class, true, &about);
+        assert_eq!(fate.reason(), class.error(), "no probe of a failing host");
+        assert!(!own_failure && !after(fate).is_zero());
+    }
     assert_eq!(
         Class::Delivered.unheard(),
         Class::Delivered,
