@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use common::Rig;
 use tidegate_delivery::{EgressError, WayOut, ensure_instance_actor};
 use tidegate_loadtest::{Document, Fault, HostBehaviour, Scheme, Script};
+use tidegate_store::KeyVault;
 use tidegate_testkit::{contents, differences};
 
 const BOB: &str = "http://a.sim.test/users/bob";
@@ -298,4 +299,10 @@ async fn the_instance_actor_is_made_once_by_many_at_the_same_time() {
         .map(|account| account.expect("an account").id)
         .collect();
     assert_eq!(ids.len(), 1);
+
+    // Whoever comes with another key-encryption key could sign for nobody.
+    let other = KeyVault::new(b"another secret of thirty-two bytes for tests");
+    let refused = ensure_instance_actor(rig.pool(), &other, &rig.deps.instance).await;
+    let told = refused.expect_err("it cannot be used").to_string();
+    assert!(told.contains("secrets.key_encryption_key"), "{told}");
 }

@@ -61,7 +61,7 @@ impl Node {
         // Remote servers ask for it before they answer our signed requests, whichever role is up.
         tidegate_delivery::ensure_instance_actor(&shared.pool, &shared.vault, &shared.instance)
             .await
-            .context("the instance's own actor could not be made")?;
+            .context("the instance's own actor cannot be used")?;
         node.depend_on_stores(roles, &shared);
 
         let mut assembly = Assembly::new(config, roles, &shared, &mut node.roles, &mut node.base)?;
