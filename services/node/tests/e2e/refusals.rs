@@ -50,7 +50,6 @@ fn why(said: &str) -> anyhow::Result<&str> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broker_that_refuses_ends_the_start_with_what_to_type() -> anyhow::Result<()> {
-    let database = Postgres::shared().await.fresh_database().await;
     let place = RabbitMq::shared().await.vhost().await;
     place.forbid_guest();
     let wrong_password = place.url.replace("guest:guest@", "guest:hunter2@");
@@ -58,6 +57,8 @@ async fn a_broker_that_refuses_ends_the_start_with_what_to_type() -> anyhow::Res
         (place.url.as_str(), "rabbitmqctl set_permissions"),
         (wrong_password.as_str(), "rabbitmqctl change_password"),
     ] {
+        // Each start makes a key-encryption key of its own, and the first one's is the database's.
+        let database = Postgres::shared().await.fresh_database().await;
         let (code, said) = run(&[
             ("TIDEGATE_DATABASE__URL", &database.url),
             ("TIDEGATE_QUEUE__URL", url),
