@@ -65,6 +65,8 @@ def failing_hosts(world, faulty, deliveries_per_second, seconds):
     if faulty:
         world.post_all("crowd", [text(number) for number in range(100)])
     open_loop(world, "mixed", deliveries_per_second / hosts, seconds)
+    # A post that is not planned yet waits nowhere.
+    until("the plans", lambda: world.number("select count(*) from activities where planned_at is null") == 0, 120, 0.3)
     until("the healthy ones", lambda: waiting_for_healthy(world) == 0, 120, 0.5)
     at = commits(world, since)
     shards = {shard_of(f"h{number}.mixed.test") for number in range(HEALTHY, HEALTHY + SILENT + BUSY)}
