@@ -37,14 +37,20 @@ async fn undo(rig: &Rig, order_key: &str, seq: i64, undone: i64) -> i64 {
     id
 }
 
-#[tokio::test]
-async fn a_pair_that_was_never_sent_is_cancelled_whole() {
+/// A host that nobody is at, failing with the activity that is returned, and not probed for an hour.
+async fn out_of_reach() -> (Rig, i64) {
     let mut rig = Rig::new().await;
     rig.options.probe_first = Duration::from_hours(1);
     rig.nobody().await;
     rig.start();
     let other = rig.send(&Plan::new("Create", "other", 1, &[INBOX])).await;
     rig.until(other, INBOX, "parked").await;
+    (rig, other)
+}
+
+#[tokio::test]
+async fn a_pair_that_was_never_sent_is_cancelled_whole() {
+    let (rig, other) = out_of_reach().await;
     let create = rig
         .send(&Plan::new("Create", "status:1", 1, &[INBOX]))
         .await;
@@ -94,12 +100,7 @@ async fn of_a_pair_that_may_have_arrived_the_second_is_sent() {
 
 #[tokio::test]
 async fn a_follow_and_its_undo_that_were_never_sent_are_cancelled_whole() {
-    let mut rig = Rig::new().await;
-    rig.options.probe_first = Duration::from_hours(1);
-    rig.nobody().await;
-    rig.start();
-    let other = rig.send(&Plan::new("Create", "other", 1, &[INBOX])).await;
-    rig.until(other, INBOX, "parked").await;
+    let (rig, other) = out_of_reach().await;
     let first = rig
         .send(&Plan::new("Follow", "relation:1:2", 1, &[INBOX]))
         .await;
@@ -157,12 +158,7 @@ async fn of_a_follow_that_may_have_arrived_the_undo_is_sent() {
 
 #[tokio::test]
 async fn of_a_pair_whose_sender_died_the_second_is_sent_because_nobody_knows() {
-    let mut rig = Rig::new().await;
-    rig.options.probe_first = Duration::from_hours(1);
-    rig.nobody().await;
-    rig.start();
-    let other = rig.send(&Plan::new("Create", "other", 1, &[INBOX])).await;
-    rig.until(other, INBOX, "parked").await;
+    let (rig, _) = out_of_reach().await;
     let create = rig
         .send(&Plan::new("Create", "status:1", 1, &[INBOX]))
         .await;

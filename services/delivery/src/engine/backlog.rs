@@ -11,9 +11,8 @@ use time::OffsetDateTime;
 pub(super) type Pairs = Vec<(i64, i64)>;
 
 /// Parked rows of these shards whose time has come, oldest first, shard by shard and at most as
-/// many as is said with it. What such a row
-/// waits for although its status was deleted becomes due too: it will be cancelled, and must not
-/// hold the Delete back until the end of its own retries.
+/// many as is said with it. What such a row waits for although its status was deleted becomes due
+/// too: it will be cancelled, and must not hold the Delete back until the end of its own retries.
 pub(super) async fn timed(
     pool: &PgPool,
     shards: &[(i32, i64)],

@@ -48,10 +48,7 @@ impl Engine {
                     self.answered(item, &attempted, row, stood_still);
                 }
             }
-            Sent::HeldBack(outcome) => {
-                self.probe_came_to_nothing(&item);
-                self.record(item, outcome, true);
-            }
+            Sent::HeldBack(outcome) => self.record(item, outcome, true),
             Sent::NotOpen => {
                 self.probe_came_to_nothing(&item);
                 self.release_key(&item, true);
@@ -72,7 +69,6 @@ impl Engine {
                 self.let_go(&item);
             }
             Sent::Panicked => {
-                self.probe_came_to_nothing(&item);
                 let fate = Fate::Dead {
                     reason: "poison".to_owned(),
                 };

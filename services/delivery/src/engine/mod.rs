@@ -375,9 +375,7 @@ impl Engine {
             context.tell(Event::Written(written)).await;
         });
     }
-}
 
-impl Engine {
     /// Has rows follow the new states of their hosts, unless that is being done.
     fn follow_hosts(&mut self) {
         if self.is_following || self.standings.is_empty() {
