@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 
+use tidegate_testkit::program;
+
 /// Stands for every variable of the env file: long enough for a secret, a name for a domain.
 const FILLED_IN: &str = "0123456789abcdef0123456789abcdef.tide.gate";
 
@@ -46,7 +48,7 @@ fn the_compose_file_makes_a_configuration_that_production_takes() {
     assert!(compose.len() > 10, "{compose:?}");
     environment.extend(compose);
     for role in ["api", "fanout", "delivery"] {
-        let output = Command::new(env!("CARGO_BIN_EXE_tidegate"))
+        let output = program(env!("CARGO_BIN_EXE_tidegate"))
             .args(["check-config", "--role", role])
             .envs(&environment)
             .output()

@@ -1,7 +1,8 @@
 //! What the documentation tells operators to write is what the binary takes.
 
 use std::path::Path;
-use std::process::Command;
+
+use tidegate_testkit::program;
 
 /// Every block of settings of a page, put together in its order.
 fn settings(page: &str) -> String {
@@ -42,7 +43,7 @@ fn the_settings_of_going_public_are_a_configuration_that_production_takes() {
     let file = folder.path().join("tidegate.toml");
     std::fs::write(&file, settings.replace("/run/secrets/", &secrets)).expect("writes");
     for role in ["api", "fanout", "delivery"] {
-        let output = Command::new(env!("CARGO_BIN_EXE_tidegate"))
+        let output = program(env!("CARGO_BIN_EXE_tidegate"))
             .args(["check-config", "--role", role, "--config"])
             .arg(&file)
             .current_dir(folder.path())

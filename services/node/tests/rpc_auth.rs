@@ -3,11 +3,11 @@
 
 use std::net::TcpListener;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use http::Request;
-use tidegate_testkit::{Postgres, contents, differences};
+use tidegate_testkit::{Postgres, contents, differences, program};
 use tonic::body::Body;
 use tonic::transport::{Channel, Endpoint};
 use tower::ServiceExt;
@@ -97,7 +97,7 @@ async fn every_call_without_the_token_or_with_a_wrong_one_is_refused_over_tcp() 
     let database = Postgres::shared().await.fresh_database().await;
     let folder = tempfile::tempdir().expect("a folder");
     let (rpc, own) = (free_port(), free_port());
-    let process = Command::new(env!("CARGO_BIN_EXE_tidegate"))
+    let process = program(env!("CARGO_BIN_EXE_tidegate"))
         .args(["run", "--role", "fanout", "--role", "delivery"])
         .current_dir(folder.path())
         .env("TIDEGATE_DATA_DIR", folder.path())

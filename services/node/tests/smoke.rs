@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use tidegate_testkit::program;
 
 /// A first start creates a database cluster, on a machine that may be busy with other tests.
 const START_LIMIT: Duration = Duration::from_secs(90);
@@ -29,7 +30,7 @@ fn free_port() -> u16 {
 }
 
 fn tidegate(dir: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
+    let mut command = program(env!("CARGO_BIN_EXE_tidegate"));
     command
         .current_dir(dir)
         .env("TIDEGATE_DATA_DIR", dir.join("data"))
@@ -193,14 +194,17 @@ fn a_node_with_nothing_set_up_runs_survives_a_kill_and_stops_in_order() {
     assert!(result.status.success(), "{text}");
     assert!(text.contains("Password: "), "{text}");
 
-    // Another node on the same folder is told off.
-    let (result, text) = output(
-        tidegate(dir.path())
-            .arg("run")
-            .env("TIDEGATE_HTTP__LISTEN", format!("127.0.0.1:{}", node.http)),
-    );
-    assert!(!result.status.success());
-    assert!(text.contains("http.listen"), "{text}");
+    // Another node on the same port is told off, and so is one in the same folder.
+    for (port, told) in [(node.http, "http.listen"), (0, "uses the data folder")] {
+        let (result, text) = output(
+            tidegate(dir.path())
+                .arg("run")
+                .env("TIDEGATE_HTTP__LISTEN", format!("127.0.0.1:{port}"))
+                .env("TIDEGATE_METRICS__LISTEN", "127.0.0.1:0"),
+        );
+        assert_eq!(result.status.code(), Some(1), "{text}");
+        assert!(text.contains(told), "{text}");
+    }
 
     // Killed: the database is left behind, and the next node adopts it with everything in it.
     node.child.kill().expect("killed");
@@ -248,6 +252,37 @@ fn a_node_that_stops_says_so_and_a_second_signal_stops_it_at_once() {
     let (result, text) = output(tidegate(dir.path()).args(["admin", "status"]));
     assert!(result.status.success(), "{text}");
     assert_eq!(postgres_pid(dir.path()), None);
+}
+
+/// The head of a request has arrived, its body has not: it is served, and the node ends then.
+#[test]
+fn a_request_that_is_under_way_when_the_node_stops_is_answered() {
+    let dir = folder();
+    let mut node = Running::start(dir.path());
+    let body = "client_name=a&redirect_uris=urn:ietf:wg:oauth:2.0:oob";
+    let (first, rest) = body.split_at(10);
+    let mut stream = TcpStream::connect(("127.0.0.1", node.http)).expect("it listens");
+    write!(
+        stream,
+        "POST /api/v1/apps HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\
+         content-type: application/x-www-form-urlencoded\r\ncontent-length: {}\r\n\r\n{first}",
+        body.len()
+    )
+    .expect("sent");
+    // In its hands: the requests of one connection are read in turn, those of others are not.
+    assert_eq!(get(node.http, "/health").map(|answer| answer.0), Some(200));
+    node.signal(Signal::SIGTERM);
+    let deadline = Instant::now() + START_LIMIT;
+    while TcpStream::connect(("127.0.0.1", node.http)).is_ok() {
+        assert!(Instant::now() < deadline, "it still takes connections");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    stream.write_all(rest.as_bytes()).expect("sent");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer");
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert!(answer.contains("client_secret"), "{answer}");
+    assert_eq!(node.exit_code(), Some(0));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 use anyhow::Context;
 use tempfile::TempDir;
 use tidegate_loadtest::{Sim, SimConfig};
-use tidegate_testkit::{Postgres, RabbitMq, Redis, TestDatabase, TestVhost};
+use tidegate_testkit::{Postgres, RabbitMq, Redis, TestDatabase, TestVhost, program};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::client::Client;
@@ -252,7 +252,7 @@ impl Cluster {
         arguments: &[&str],
         extra: &[(&str, &str)],
     ) -> anyhow::Result<String> {
-        let output = tokio::process::Command::new(env!("CARGO_BIN_EXE_tidegate"))
+        let output = tokio::process::Command::from(program(env!("CARGO_BIN_EXE_tidegate")))
             .args(arguments)
             .envs(self.settings.iter().map(|(key, value)| (key, value)))
             .envs(extra.iter().copied())

@@ -3,12 +3,13 @@
 use std::fs::File;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use tidegate_testkit::program;
 
 /// How long a start may take: it migrates, and may create a database.
 const START_LIMIT: Duration = Duration::from_secs(90);
@@ -32,7 +33,7 @@ impl Process {
     ) -> anyhow::Result<Self> {
         let log = folder.join(format!("{name}.log"));
         let out = File::options().create(true).append(true).open(&log)?;
-        let child = Command::new(env!("CARGO_BIN_EXE_tidegate"))
+        let child = program(env!("CARGO_BIN_EXE_tidegate"))
             .args(arguments)
             .envs(settings.iter().map(|(key, value)| (key, value)))
             .current_dir(folder)

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
-use tidegate_testkit::{Postgres, RabbitMq, contents, differences};
+use tidegate_testkit::{Postgres, RabbitMq, contents, differences, program};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -19,7 +19,7 @@ const HANGS_AFTER: Duration = Duration::from_mins(2);
 /// Runs a node that must end by itself; its exit code and what it printed.
 async fn run(settings: &[(&str, &str)]) -> anyhow::Result<(Option<i32>, String)> {
     let folder = tempfile::tempdir()?;
-    let running = tokio::process::Command::new(env!("CARGO_BIN_EXE_tidegate"))
+    let running = tokio::process::Command::from(program(env!("CARGO_BIN_EXE_tidegate")))
         .arg("run")
         .env("TIDEGATE_DATA_DIR", folder.path())
         .env("TIDEGATE_HTTP__LISTEN", "127.0.0.1:0")
