@@ -110,6 +110,12 @@ impl ApiError {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "The request is too large")
     }
 
+    /// 422: a part of a request that is not built. Doing half of what was meant would be worse.
+    /// `wanted` is a plural.
+    pub(crate) fn not_offered(wanted: &str) -> Self {
+        Self::validation(&format!("{wanted} are not offered by this server yet"))
+    }
+
     /// 422.
     pub(crate) fn unprocessable(text: impl Into<String>) -> Self {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, text)

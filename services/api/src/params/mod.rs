@@ -118,7 +118,8 @@ fn body_error(status: StatusCode) -> ApiError {
     }
 }
 
-/// Text fields only; files are read past, so that a client that attaches one is not refused.
+/// Text fields as they are. Of a file only its name is kept: whoever is sent one knows that, and
+/// what it holds is nobody's yet.
 async fn read_multipart(request: Request, app: &App, tree: &mut Tree) -> Result<(), ApiError> {
     let mut form = Multipart::from_request(request, app)
         .await
@@ -132,15 +133,16 @@ async fn read_multipart(request: Request, app: &App, tree: &mut Tree) -> Result<
             return Ok(());
         };
         let name = field.name().unwrap_or_default().to_owned();
-        let is_file = field.file_name().is_some();
+        let file = field.file_name().map(str::to_owned);
         let bytes = field
             .bytes()
             .await
             .map_err(|error| body_error(error.status()))?;
-        if !is_file {
-            let text = String::from_utf8(bytes.to_vec()).map_err(|_| malformed())?;
-            tree.add(&name, text)?;
-        }
+        let text = match file {
+            Some(file) => file,
+            None => String::from_utf8(bytes.to_vec()).map_err(|_| malformed())?,
+        };
+        tree.add(&name, text)?;
     }
 }
 

@@ -12,7 +12,7 @@ use crate::client::actions::profile::{self, Changes};
 use crate::client::entities::CredentialAccount;
 use crate::client::load;
 use crate::error::{ApiError, ApiResult};
-use crate::params::Params;
+use crate::params::{Params, blank_as_none};
 use crate::state::App;
 
 #[derive(Debug, Default, Deserialize)]
@@ -27,6 +27,11 @@ pub(crate) struct Body {
     hide_collections: Option<bool>,
     fields_attributes: Option<Vec<FieldBody>>,
     source: Source,
+    /// A file, or its content as a `data:` URL.
+    #[serde(deserialize_with = "blank_as_none")]
+    avatar: Option<String>,
+    #[serde(deserialize_with = "blank_as_none")]
+    header: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -46,6 +51,9 @@ struct Source {
 
 impl Body {
     fn into_changes(self) -> ApiResult<Changes> {
+        if self.avatar.is_some() || self.header.is_some() {
+            return Err(ApiError::not_offered("Pictures of an account"));
+        }
         let mut preferences = Map::new();
         if let Some(privacy) = self.source.privacy {
             let known = Visibility::parse(&privacy)

@@ -1,11 +1,14 @@
 //! A new post: validated, composed, and committed with its activity and its fan-out.
 
+use axum::http::StatusCode;
+use serde_json::json;
 use tidegate_model::Visibility;
 use tidegate_store::accounts::{self, Account};
 use tidegate_store::statuses::{self, NewLocalStatus, Status};
 
 use super::compose::{self, Composed};
 use super::{Unit, idempotency, outgoing};
+use crate::client::entities::account;
 use crate::error::{ApiError, ApiResult};
 use crate::state::App;
 
@@ -18,6 +21,8 @@ pub(crate) struct NewPost {
     pub(crate) sensitive: bool,
     pub(crate) language: Option<String>,
     pub(crate) in_reply_to_id: Option<i64>,
+    /// Whom the text may name; anybody when absent.
+    pub(crate) allowed_mentions: Option<Vec<i64>>,
     pub(crate) idempotency_key: Option<String>,
     pub(crate) app_id: i64,
 }
@@ -45,6 +50,7 @@ pub(crate) async fn post(app: &App, author: &Account, new: &NewPost) -> ApiResul
     };
     // May ask remote servers, and so comes before the transaction.
     let composed = compose::compose(app, author, &new.text).await?;
+    refuse_unexpected(app, new, &composed)?;
     let mut unit = Unit::begin(app).await?;
     let id = accounts::next_id(&mut *unit).await?;
     if let Some(key) = &new.idempotency_key
@@ -55,6 +61,29 @@ pub(crate) async fn post(app: &App, author: &Account, new: &NewPost) -> ApiResul
     let status = insert(&mut unit, app, author, new, parent.as_ref(), id, &composed).await?;
     unit.commit().await?;
     Ok(status)
+}
+
+/// A client may say whom it takes the text to name, so that nobody writes to a stranger by mistake.
+fn refuse_unexpected(app: &App, new: &NewPost, composed: &Composed) -> ApiResult<()> {
+    let Some(allowed) = &new.allowed_mentions else {
+        return Ok(());
+    };
+    let unexpected: Vec<_> = composed
+        .mentions
+        .iter()
+        .filter(|named| !allowed.contains(&named.id))
+        .map(|named| account(named, &app.deps.instance))
+        .collect();
+    if unexpected.is_empty() {
+        return Ok(());
+    }
+    Err(ApiError::with_body(
+        StatusCode::UNPROCESSABLE_ENTITY,
+        json!({
+            "error": "Post would be sent to unexpected accounts",
+            "unexpected_accounts": unexpected,
+        }),
+    ))
 }
 
 /// The post that was made with the key. A deleted one stays deleted: a repeated request must

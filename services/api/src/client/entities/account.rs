@@ -218,10 +218,13 @@ fn biography(row: &Row, instance: &Instance) -> String {
 /// The fields with values as HTML.
 fn html_fields(row: &Row, instance: &Instance) -> Vec<Field> {
     let mut fields = plain_fields(&row.fields);
-    if row.is_local() {
-        for field in &mut fields {
-            field.value = field_value(&field.value, instance);
-        }
+    for field in &mut fields {
+        field.value = if row.is_local() {
+            field_value(&field.value, instance)
+        } else {
+            // As with the biography: made safe again (R9).
+            html::sanitize(&field.value)
+        };
     }
     fields
 }

@@ -7,12 +7,12 @@ use super::Account;
 use crate::client::actions::limits;
 
 /// What is told to clients that look at versions: the generation of Mastodon's API that we
-/// follow, and who we are.
-const VERSION: &str = concat!("4.3.0+tidegate-", env!("CARGO_PKG_VERSION"));
+/// follow, and who we are. 4.3 promises grouped notifications, which are not built yet: apps that
+/// see it ask for those only.
+const VERSION: &str = concat!("4.2.0+tidegate-", env!("CARGO_PKG_VERSION"));
 
-/// Generation 2 of Mastodon's API is the one of 4.3; later ones promise quotes and collections,
-/// which are not offered.
-const API_GENERATION: u32 = 2;
+/// Generation 2 of Mastodon's API is the one with grouped notifications.
+const API_GENERATION: u32 = 1;
 
 /// Everything about the instance that is not fixed.
 #[derive(Debug, Clone)]

@@ -12,4 +12,4 @@ pub(crate) use context::context;
 pub(crate) use notifications::{NotificationRow, notifications};
 pub(crate) use pair::{pair, relationship_to};
 pub(crate) use relationships::{relationship, relationships};
-pub(crate) use statuses::{status, statuses, visible_in_order};
+pub(crate) use statuses::{safe, status, statuses, visible_in_order};

@@ -32,30 +32,21 @@ pub(crate) struct Body {
     scheduled_at: Option<String>,
     #[serde(deserialize_with = "blank_as_none")]
     quoted_status_id: Option<String>,
+    /// Whom the text may name; anybody when absent.
+    allowed_mentions: Option<Vec<String>>,
 }
 
 impl Body {
     /// Refuses what is not built rather than posting half of what was meant.
     fn refuse_unbuilt(&self) -> ApiResult<()> {
-        let asks_for_poll = match &self.poll {
-            None | Some(Value::Null) => false,
-            Some(Value::Object(members)) => !members.is_empty(),
-            Some(_) => true,
-        };
-        let wanted = if !self.media_ids.is_empty() {
-            "Media"
-        } else if asks_for_poll {
-            "Polls"
-        } else if self.scheduled_at.is_some() {
-            "Scheduled posts"
+        refuse_attachments(&self.media_ids, self.poll.as_ref())?;
+        if self.scheduled_at.is_some() {
+            Err(ApiError::not_offered("Scheduled posts"))
         } else if self.quoted_status_id.is_some() {
-            "Quotes"
+            Err(ApiError::not_offered("Quotes"))
         } else {
-            return Ok(());
-        };
-        Err(ApiError::validation(&format!(
-            "{wanted} are not offered by this server yet"
-        )))
+            Ok(())
+        }
     }
 
     fn into_post(
@@ -89,9 +80,29 @@ impl Body {
             spoiler_text,
             visibility,
             in_reply_to_id,
+            // A form says "nobody" with one blank; what is no id names nobody.
+            allowed_mentions: self
+                .allowed_mentions
+                .map(|ids| ids.iter().filter_map(|id| id.parse().ok()).collect()),
             idempotency_key,
             app_id,
         })
+    }
+}
+
+/// Refuses what a post or an edit cannot carry yet.
+pub(super) fn refuse_attachments(media_ids: &[String], poll: Option<&Value>) -> ApiResult<()> {
+    let asks_for_poll = match poll {
+        None | Some(Value::Null) => false,
+        Some(Value::Object(members)) => !members.is_empty(),
+        Some(_) => true,
+    };
+    if !media_ids.is_empty() {
+        Err(ApiError::not_offered("Media"))
+    } else if asks_for_poll {
+        Err(ApiError::not_offered("Polls"))
+    } else {
+        Ok(())
     }
 }
 

@@ -3,6 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::{create, own};
 use crate::auth::{Scope, User};
@@ -22,6 +23,8 @@ pub(crate) struct Body {
     sensitive: Option<bool>,
     language: Option<String>,
     media_ids: Vec<String>,
+    media_attributes: Vec<Value>,
+    poll: Option<Value>,
 }
 
 pub(crate) async fn edit(
@@ -31,10 +34,9 @@ pub(crate) async fn edit(
     Params(body): Params<Body>,
 ) -> ApiResult<Json<Status>> {
     user.require(Scope::WriteStatuses)?;
-    if !body.media_ids.is_empty() {
-        return Err(ApiError::validation(
-            "Media are not offered by this server yet",
-        ));
+    create::refuse_attachments(&body.media_ids, body.poll.as_ref())?;
+    if !body.media_attributes.is_empty() {
+        return Err(ApiError::not_offered("Media"));
     }
     let viewer = user.account_id();
     let instance = &app.deps.instance;

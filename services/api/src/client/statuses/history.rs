@@ -51,7 +51,7 @@ pub(crate) async fn history(
     let body = versions
         .into_iter()
         .map(|version| StatusEdit {
-            content: version.content,
+            content: load::safe(&row, &version.content),
             spoiler_text: version.spoiler_text,
             sensitive: version.sensitive,
             created_at: datetime(version.created_at),

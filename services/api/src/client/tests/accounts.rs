@@ -1,6 +1,7 @@
 //! Accounts: follows in every state, blocks, mutes, notes and profiles.
 
-use axum::http::{Method, StatusCode};
+use axum::body::Body;
+use axum::http::{Method, Request, StatusCode, header};
 use serde_json::json;
 
 use super::world::{Person, World, id_of};
@@ -278,6 +279,34 @@ async fn a_profile_changes_within_bounds_and_is_sent_to_followers() {
             .await;
         assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY, "{bad}");
     }
+}
+
+/// Pictures are not built yet. A client that sends one is told, and keeps what it had.
+#[tokio::test]
+async fn a_picture_of_an_account_is_refused_and_nothing_beside_it_is_taken() {
+    let world = World::new().await;
+    let ada = world.person("ada").await;
+    for part in ["avatar", "header"] {
+        let body = format!(
+            "--xyz\r\nContent-Disposition: form-data; name=\"display_name\"\r\n\r\nNew\r\n\
+             --xyz\r\nContent-Disposition: form-data; name=\"{part}\"; filename=\"a.png\"\r\n\
+             Content-Type: image/png\r\n\r\n\u{89}PNG\r\n--xyz--\r\n"
+        );
+        let request = Request::builder()
+            .method(Method::PATCH)
+            .uri("/api/v1/accounts/update_credentials")
+            .header(header::AUTHORIZATION, format!("Bearer {}", ada.token))
+            .header(header::CONTENT_TYPE, "multipart/form-data; boundary=xyz")
+            .body(Body::from(body))
+            .expect("a request");
+        let refused = world.send(request).await;
+        assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY, "{part}");
+        let text = refused.body["error"].as_str().expect("a reason");
+        assert!(text.contains("not offered"), "{text}");
+    }
+    let own = "/api/v1/accounts/verify_credentials";
+    assert_ne!(world.get(&ada, own).await.ok()["display_name"], "New");
+    assert_eq!(world.count("select count(*) from activities").await, 0);
 }
 
 #[tokio::test]

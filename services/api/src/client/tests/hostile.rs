@@ -56,7 +56,9 @@ fn assert_safe_html(shown: &Value, from: &str) {
         }
     }
     for link in lower.split("<a ").skip(1) {
-        assert!(link.contains("noopener"), "{from}: {html}");
+        for word in ["nofollow", "noopener", "noreferrer"] {
+            assert!(link.contains(word), "{from}: {html}");
+        }
     }
 }
 
@@ -111,9 +113,11 @@ async fn a_bad_row_is_shown_without_what_is_bad_in_it() {
     let ada = world.person("ada").await;
     for (number, piece) in CORPUS.iter().enumerate() {
         let eve = world.stranger(&format!("eve{number}")).await;
-        sqlx::query("update accounts set note = $2 where id = $1")
+        let fields = json!([{ "name": "web", "value": piece }]);
+        sqlx::query("update accounts set note = $2, fields = $3 where id = $1")
             .bind(eve.id)
             .bind(piece)
+            .bind(fields)
             .execute(&world.db.pool)
             .await
             .expect("a bad note");
@@ -132,6 +136,21 @@ async fn a_bad_row_is_shown_without_what_is_bad_in_it() {
             .ok();
         assert_safe_html(&status["content"], piece);
         assert_safe_html(&status["account"]["note"], piece);
+        assert_safe_html(&status["account"]["fields"][0]["value"], piece);
+        sqlx::query(
+            "insert into status_edits (status_id, content, spoiler_text, sensitive, created_at)
+             values ($1, $2, '', false, now())",
+        )
+        .bind(id)
+        .bind(piece)
+        .execute(&world.db.pool)
+        .await
+        .expect("a bad version");
+        let path = format!("/api/v1/statuses/{id}/history");
+        let versions = world.get(&ada, &path).await.ok();
+        for version in [0, 1] {
+            assert_safe_html(&versions[version]["content"], piece);
+        }
     }
 }
 

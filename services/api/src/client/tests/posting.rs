@@ -152,6 +152,56 @@ async fn bad_input_is_refused_and_leaves_nothing() {
 }
 
 #[tokio::test]
+async fn a_text_names_nobody_whom_its_client_did_not_expect() {
+    let world = World::new().await;
+    let ada = world.person("ada").await;
+    let bob = world.person("bob").await;
+    world.person("carol").await;
+    let text = "for @bob and @carol";
+    for allowed in [json!([bob.id().to_string()]), json!([bob.id()])] {
+        let body = json!({ "status": text, "allowed_mentions": allowed });
+        let answer = world.post(&ada, PATH, body).await;
+        assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY);
+        let unexpected = &answer.body["unexpected_accounts"];
+        assert_eq!(unexpected[0]["acct"], "carol");
+        assert_eq!(unexpected.as_array().map(Vec::len), Some(1));
+    }
+    let body = json!({ "status": text, "allowed_mentions": [""] });
+    let answer = world.post(&ada, PATH, body).await;
+    let unexpected = answer.body["unexpected_accounts"].as_array().map(Vec::len);
+    assert_eq!(unexpected, Some(2));
+    assert_eq!(world.count("select count(*) from statuses").await, 0);
+    let body = json!({ "status": "for @bob", "allowed_mentions": [bob.id().to_string()] });
+    world.post(&ada, PATH, body).await.ok();
+    world.write(&ada, text, "public").await;
+}
+
+#[tokio::test]
+async fn an_edit_that_asks_for_what_is_not_built_changes_nothing() {
+    let world = World::new().await;
+    let ada = world.person("ada").await;
+    let path = format!(
+        "{PATH}/{}",
+        id_of(&world.write(&ada, "first", "public").await)
+    );
+    for body in [
+        json!({ "status": "second", "media_ids": ["1"] }),
+        json!({ "status": "second", "media_attributes": [{ "id": "1", "description": "a" }] }),
+        json!({ "status": "second", "poll": { "options": ["a", "b"], "expires_in": 300 } }),
+    ] {
+        let answer = world
+            .call(Method::PUT, &path, Some(&ada.token), Some(&body))
+            .await;
+        assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY, "{body}");
+    }
+    assert_eq!(world.count("select count(*) from status_edits").await, 0);
+    assert_eq!(
+        world.get(&ada, &format!("{path}/source")).await.ok()["text"],
+        "first"
+    );
+}
+
+#[tokio::test]
 async fn a_warning_around_nothing_is_the_post() {
     let world = World::new().await;
     let ada = world.person("ada").await;

@@ -182,7 +182,9 @@ async fn the_instance_says_what_it_is_and_no_more() {
            limited_federation",
         ],
     );
-    assert_eq!(v2["version"], "4.3.0+tidegate-0.1.0");
+    assert_eq!(v2["version"], "4.2.0+tidegate-0.1.0");
+    // Apps that read 2 there ask for grouped notifications, and for no others.
+    assert_eq!(v2["api_versions"], json!({ "mastodon": 1 }));
     assert_eq!(v2["configuration"]["statuses"]["max_characters"], 500);
     assert_eq!(v2["configuration"]["urls"]["streaming"], "wss://here.test");
     assert!(v2["configuration"]["accounts"]["max_featured_tags"].is_number());
