@@ -20,6 +20,7 @@ const STRANGER: &str = "http://stranger.sim.test/inbox";
 on_both_queues!(
     a_message_by_hand_sends_no_private_post_to_a_stranger,
     what_is_no_delivery_dies_at_once,
+    a_message_by_hand_takes_back_no_follow,
 );
 
 /// A post to followers only, planned for the one follower.
@@ -81,6 +82,32 @@ async fn a_message_by_hand_sends_no_private_post_to_a_stranger(mut rig: Rig) {
         .ledger()
         .received(|entry| entry.is_activity("Create"));
     assert_eq!(received.len(), 1, "{received:?}");
+}
+
+/// A pair without a row cannot die: what the activity asked for stands.
+async fn a_message_by_hand_takes_back_no_follow(mut rig: Rig) {
+    let asked = rig
+        .plan(&Plan::new("Follow", "relation:1:2", 1, &[FOLLOWER]))
+        .await;
+    rig.asked(asked).await;
+    let (stranger, _) = rig.inbox(STRANGER).await;
+    let batch = rig.deps.queues.for_delivery().into_iter().map(|queue| {
+        let message = Message::Deliver {
+            activity_id: asked,
+            shard: 0,
+            inbox_ids: vec![stranger],
+        };
+        Outgoing { queue, message }
+    });
+    for result in rig.deps.queue.publish(batch.collect()).await {
+        result.expect("published");
+    }
+    rig.start();
+    rig.stop_when_all_is_done().await;
+    let waiting = "select count(*) from follows where state = 'pending'";
+    assert_eq!(rig.number(waiting).await, 1, "it was taken back");
+    assert_eq!(rig.number("select count(*) from outbox").await, 0);
+    assert_eq!(rig.row(asked, FOLLOWER).await.state, "queued");
 }
 
 async fn what_is_no_delivery_dies_at_once(mut rig: Rig) {

@@ -251,14 +251,7 @@ async fn follow(rig: &Rig, seq: i64) -> i64 {
     let id = rig
         .plan(&Plan::new("Follow", "follow:1", seq, &[INBOX]))
         .await;
-    sqlx::query(
-        "insert into follows (account_id, target_id, uri, state)
-         select a.account_id, a.account_id, a.uri, 'pending' from activities a where a.id = $1",
-    )
-    .bind(id)
-    .execute(rig.pool())
-    .await
-    .expect("a request");
+    rig.asked(id).await;
     id
 }
 

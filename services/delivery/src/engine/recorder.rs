@@ -205,13 +205,8 @@ async fn outcomes(
     post: &Post,
     records: &[Record],
 ) -> Result<i64, StoreError> {
-    let dead: Vec<i64> = records
-        .iter()
-        .filter(|record| matches!(record.outcome.fate, Fate::Dead { .. }))
-        .map(|record| record.item.activity_id)
-        .collect();
     let mut transaction = begin_steady(pool, ReadOnly::No).await?;
-    let released = outcomes_in(&mut transaction, now, records).await?;
+    let (released, dead) = outcomes_in(&mut transaction, now, records).await?;
     let told = !dead.is_empty() && withdraw(&mut transaction, post, &dead).await?;
     transaction.commit().await?;
     if told {
@@ -220,11 +215,13 @@ async fn outcomes(
     Ok(released)
 }
 
+/// Returns how many waiting rows were released, and the activities of which a row died: an outcome
+/// that changes nothing, because the row had its end before or never was, takes nothing back.
 async fn outcomes_in(
     connection: &mut PgConnection,
     now: OffsetDateTime,
     records: &[Record],
-) -> Result<i64, StoreError> {
+) -> Result<(i64, Vec<i64>), StoreError> {
     let column = |read: fn(&Record) -> i64| records.iter().map(read).collect::<Vec<i64>>();
     let flag = |read: fn(&Outcome) -> bool| {
         let rows = records.iter().map(|record| read(&record.outcome));
@@ -242,7 +239,7 @@ async fn outcomes_in(
         _ => None,
     });
     let fates = || records.iter().map(|record| &record.outcome.fate);
-    let released = sqlx::query_scalar(WRITE)
+    let written = sqlx::query_as(WRITE)
         .bind(&activities)
         .bind(column(|record| record.item.inbox_id))
         .bind(fates().map(Fate::state).collect::<Vec<_>>())
@@ -266,7 +263,7 @@ async fn outcomes_in(
         .bind(now)
         .fetch_one(connection)
         .await?;
-    Ok(released)
+    Ok(written)
 }
 
 /// The first place of each order key at each host that has its end among these.
@@ -351,4 +348,5 @@ with outcome as (
         where not hosts.backlog or hosts.shard is distinct from excluded.shard
     returning 1
 )
-select (select count(*) from released) + 0 * (select count(*) from marked)";
+select (select count(*) from released) + 0 * (select count(*) from marked),
+       array(select distinct activity_id from written where state = 'dead')";

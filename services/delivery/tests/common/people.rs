@@ -58,6 +58,18 @@ impl Rig {
         .expect("a follow");
     }
 
+    /// A follow request of the author's, as the Follow with this number would have made it.
+    pub async fn asked(&self, follow: i64) {
+        sqlx::query(
+            "insert into follows (account_id, target_id, uri, state)
+             select a.account_id, a.account_id, a.uri, 'pending' from activities a where a.id = $1",
+        )
+        .bind(follow)
+        .execute(self.pool())
+        .await
+        .expect("a request");
+    }
+
     /// A remote account with an inbox of its own that follows the author, and that inbox.
     pub async fn follower(&self, host: &str) -> (i64, String) {
         let id = self.person("bob", host, false).await;
