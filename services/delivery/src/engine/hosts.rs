@@ -138,7 +138,9 @@ impl HostEntry {
     }
 
     /// What an operator or the inbox changed, once: the row is read several times, and what this
-    /// process learnt since is newer. Whether it is news.
+    /// process learnt since is newer. Its standing is ours alone to change, and the row may have
+    /// been read before the latest was written there: of that only the wish to try it earlier is
+    /// taken over. Whether it is news.
     pub(super) fn steer(&mut self, row: &HostRow) -> bool {
         if row.steered_at <= self.steered_at {
             return false;
@@ -146,11 +148,12 @@ impl HostEntry {
         self.steered_at = row.steered_at;
         self.is_paused = row.paused;
         self.backlog |= row.backlog;
-        self.state = State::parse(&row.state);
-        self.next_probe_at = row.next_probe_at;
-        self.failed_days.clone_from(&row.failed_days);
-        self.failing_since = row.failing_since;
-        self.unavailable_since = row.unavailable_since;
+        if self.state != State::Ok && self.state == State::parse(&row.state) {
+            self.next_probe_at = match (self.next_probe_at, row.next_probe_at) {
+                (Some(ours), Some(theirs)) => Some(ours.min(theirs)),
+                (ours, theirs) => ours.or(theirs),
+            };
+        }
         true
     }
 
@@ -276,5 +279,45 @@ mod tests {
         assert_eq!(hosts.meet_row(&host, &row()).number, first);
         hosts.forget_shard(3);
         assert_ne!(hosts.meet_row(&host, &row()).number, first);
+    }
+
+    #[test]
+    fn a_row_that_was_read_before_a_host_came_back_does_not_make_it_fail_again() {
+        let now = OffsetDateTime::UNIX_EPOCH;
+        let failing = HostRow {
+            state: "failing".to_owned(),
+            backlog: true,
+            failing_since: Some(now),
+            next_probe_at: Some(now),
+            steered_at: Some(now),
+            ..row()
+        };
+        let mut entry = HostEntry::of_row(&row());
+        assert!(entry.steer(&failing), "somebody brought its probe forward");
+        assert_eq!(entry.state, State::Ok);
+        assert_eq!((entry.next_probe_at, entry.failing_since), (None, None));
+        assert!(entry.may_drain(), "what waits for it is sent");
+        assert!(!entry.steer(&failing), "the same again is no news");
+    }
+
+    #[test]
+    fn a_probe_is_brought_forward_and_never_put_off() {
+        let at = |minutes| OffsetDateTime::UNIX_EPOCH + time::Duration::minutes(minutes);
+        for (ours, theirs, expected) in [
+            (Some(60), Some(5), Some(5)),
+            (Some(5), Some(60), Some(5)),
+            (None, Some(5), Some(5)),
+            (Some(5), None, Some(5)),
+        ] {
+            let failing = |next: Option<i64>, steered| HostRow {
+                state: "failing".to_owned(),
+                next_probe_at: next.map(at),
+                steered_at: steered,
+                ..row()
+            };
+            let mut entry = HostEntry::of_row(&failing(ours, None));
+            assert!(entry.steer(&failing(theirs, Some(at(1)))));
+            assert_eq!(entry.next_probe_at, expected.map(at));
+        }
     }
 }
