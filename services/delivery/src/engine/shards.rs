@@ -83,7 +83,12 @@ pub(super) async fn lease(context: Context) -> anyhow::Result<()> {
 impl Engine {
     pub(super) fn lease_changed(&mut self, event: LeaseEvent) {
         match event {
-            LeaseEvent::Gained { shard, unsettled } => {
+            LeaseEvent::Gained {
+                shard,
+                unsettled,
+                own_outage,
+            } => {
+                self.outage_goes_on(own_outage);
                 let (quiet, closed) = (CancellationToken::new(), CancellationToken::new());
                 let lanes = TaskTracker::new();
                 for lane in Lane::ALL {

@@ -221,6 +221,23 @@ impl Engine {
         }
     }
 
+    /// A shard is ours from now on. `own_outage`: whoever had it before had no way out.
+    pub(super) fn outage_goes_on(&mut self, own_outage: bool) {
+        if own_outage {
+            self.outage_changed(OwnOutage::goes_on);
+        }
+        if own_outage != self.outage.is_on() {
+            // The new shard is to say what the others say.
+            self.note_outage();
+        }
+    }
+
+    fn note_outage(&mut self) {
+        let leases = self.context.leases.clone();
+        leases.set_own_outage(self.outage.is_on());
+        self.tasks.spawn(async move { leases.note_outage().await });
+    }
+
     /// Tells the watch over our own connection something, and the operator when it turns.
     pub(super) fn outage_changed(&mut self, change: impl FnOnce(&mut OwnOutage)) {
         let was_on = self.outage.is_on();
@@ -228,6 +245,7 @@ impl Engine {
         let is_on = self.outage.is_on();
         if is_on != was_on {
             OWN_OUTAGE.set(i64::from(is_on));
+            self.note_outage();
             if is_on {
                 tracing::error!(
                     "most hosts that worked within the hour fail at network level: our own \

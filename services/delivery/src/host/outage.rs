@@ -63,6 +63,11 @@ impl OwnOutage {
         }
     }
 
+    /// Whoever was here before had no way out: the outage goes on until something succeeds.
+    pub(crate) const fn goes_on(&mut self) {
+        self.is_on = true;
+    }
+
     fn meet(&mut self, host: &str, succeeded_at: OffsetDateTime, now: OffsetDateTime) {
         if self.hosts.len() >= KEPT && self.pruned_at.is_none_or(|at| now - at >= PRUNE) {
             self.pruned_at = Some(now);
@@ -192,6 +197,17 @@ mod tests {
             }
             assert_eq!(outage.is_on(), is_on, "{ago}");
         }
+    }
+
+    #[test]
+    fn an_outage_that_another_process_saw_goes_on_until_something_succeeds() {
+        let now = OffsetDateTime::UNIX_EPOCH;
+        let mut outage = OwnOutage::default();
+        outage.goes_on();
+        outage.network_failure("h0.test", now);
+        assert!(outage.is_on());
+        outage.success("h1.test", now);
+        assert!(!outage.is_on());
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod rows;
 mod tests;
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -41,10 +42,11 @@ pub(crate) struct LeaseOptions {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum LeaseEvent {
     /// The shard is ours: take its messages. Until `unsettled` has passed, requests of its
-    /// holder before may still be under way.
+    /// holder before may still be under way. `own_outage`: that one had no way out.
     Gained {
         shard: u32,
         unsettled: Option<Duration>,
+        own_outage: bool,
     },
     /// Another process shall have it, or this one stops: finish, then [`Leases::release`].
     GiveUp { shard: u32 },
@@ -69,6 +71,8 @@ pub(crate) struct Leases {
     /// Shards that were given back with requests under way, and until when these may go on: for
     /// as long as whoever has the shard next takes them for under way.
     left: Arc<Mutex<HashMap<u32, Instant>>>,
+    /// Whether we have no way out, and the turn to note that.
+    own_outage: Arc<(AtomicBool, tokio::sync::Mutex<()>)>,
 }
 
 impl Leases {
@@ -80,6 +84,7 @@ impl Leases {
             me: Uuid::new_v4(),
             held: Arc::default(),
             left: Arc::default(),
+            own_outage: Arc::default(),
         }
     }
 
@@ -194,9 +199,19 @@ impl Leases {
         for shard in self.keep(&found.renewed, until) {
             events(LeaseEvent::Lost { shard }).await;
         }
-        for (shard, unsettled) in found.gained {
+        for rows::Gained {
+            shard,
+            unsettled,
+            own_outage,
+        } in found.gained
+        {
             if self.gain(shard, until) {
-                events(LeaseEvent::Gained { shard, unsettled }).await;
+                let gained = LeaseEvent::Gained {
+                    shard,
+                    unsettled,
+                    own_outage,
+                };
+                events(gained).await;
             }
         }
         for shard in self.surplus(found.share) {
@@ -225,6 +240,22 @@ impl Leases {
         let held = self.held();
         if let Ok(renewed) = rows::renew(&self.pool, self.me, &held, &self.options).await {
             self.keep(&renewed, asked + self.options.length);
+        }
+    }
+
+    /// Whether we have no way out, from now on; [`Self::note_outage`] says it to others.
+    pub(crate) fn set_own_outage(&self, is_on: bool) {
+        self.own_outage.0.store(is_on, Ordering::SeqCst);
+    }
+
+    /// Notes for whoever has our shards next whether we have a way out: a restart in the middle of
+    /// an outage of our own does not make it the hosts' fault.
+    pub(crate) async fn note_outage(&self) {
+        let _turn = self.own_outage.1.lock().await;
+        // Not what it was when somebody began to wait for the turn: the last word counts.
+        let is_on = self.own_outage.0.load(Ordering::SeqCst);
+        if let Err(error) = rows::note_outage(&self.pool, self.me, is_on).await {
+            tracing::warn!(%error, is_on, "an outage of our own cannot be noted");
         }
     }
 

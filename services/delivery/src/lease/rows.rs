@@ -12,14 +12,22 @@ use super::LeaseOptions;
 pub(super) struct Found {
     /// Leases that are ours until a length from now.
     pub(super) renewed: Vec<u32>,
-    /// New ones, and for how long requests of the holder before may still be under way.
-    pub(super) gained: Vec<(u32, Option<Duration>)>,
+    pub(super) gained: Vec<Gained>,
     /// How many we may keep.
     pub(super) share: usize,
     /// Whether we have fewer than that: somebody is about to hand over.
     pub(super) lacks: bool,
     /// When the next lease of another runs out, unless that one renews it.
     pub(super) next_expiry: Option<Duration>,
+}
+
+/// A lease that is new to us.
+pub(super) struct Gained {
+    pub(super) shard: u32,
+    /// For how long requests of the holder before may still be under way.
+    pub(super) unsettled: Option<Duration>,
+    /// Whether the holder before had no way out.
+    pub(super) own_outage: bool,
 }
 
 /// Says that we live, renews what is ours and is `held`, and claims what is free up to our share.
@@ -146,7 +154,7 @@ async fn claim(
     shards: u32,
     room: usize,
     options: &LeaseOptions,
-) -> Result<Vec<(u32, Option<Duration>)>, StoreError> {
+) -> Result<Vec<Gained>, StoreError> {
     sqlx::query(
         "insert into shard_leases (shard)
          select wanted from generate_series(0, $1 - 1) as wanted
@@ -156,7 +164,7 @@ async fn claim(
     .bind(shards as i32)
     .execute(&mut *connection)
     .await?;
-    let claimed: Vec<(i32, f64)> = sqlx::query_as(
+    let claimed: Vec<(i32, f64, bool)> = sqlx::query_as(
         "with free as materialized (
              select shard, holder, expires_at, unsettled_until from shard_leases
              where shard < $1 and (holder is null or expires_at <= now())
@@ -171,7 +179,8 @@ async fn claim(
          from free where l.shard = free.shard
          returning l.shard,
              coalesce(extract(epoch from
-                 nullif(l.unsettled_until, '-infinity') - now())::float8, 0.0)",
+                 nullif(l.unsettled_until, '-infinity') - now())::float8, 0.0),
+             l.own_outage",
     )
     .bind(shards as i32)
     .bind(room as i64)
@@ -182,12 +191,30 @@ async fn claim(
     .await?;
     Ok(claimed
         .into_iter()
-        .filter_map(|(shard, seconds)| {
+        .filter_map(|(shard, seconds, own_outage)| {
             let unsettled = Duration::try_from_secs_f64(seconds).ok();
-            let unsettled = unsettled.filter(|left| !left.is_zero());
-            Some((u32::try_from(shard).ok()?, unsettled))
+            Some(Gained {
+                shard: u32::try_from(shard).ok()?,
+                unsettled: unsettled.filter(|left| !left.is_zero()),
+                own_outage,
+            })
         })
         .collect())
+}
+
+/// Notes with everything that is ours whether we have a way out.
+pub(super) async fn note_outage(pool: &PgPool, me: Uuid, is_on: bool) -> Result<(), StoreError> {
+    sqlx::query(
+        "with mine as materialized (
+             select shard from shard_leases where holder = $1 and own_outage <> $2
+             order by shard for update)
+         update shard_leases l set own_outage = $2 from mine where l.shard = mine.shard",
+    )
+    .bind(me)
+    .bind(is_on)
+    .execute(pool)
+    .await?;
+    Ok(())
 }
 
 /// Frees a lease that is ours.
