@@ -179,20 +179,17 @@ async fn an_outage_of_the_database_makes_no_message_suspect() {
     rig.start();
     rig.until(warm, well, "delivered").await;
     rig.until_queue_is_empty().await;
-    // What rows are read from is away; the queue is not.
-    sqlx::query("alter table inboxes rename column shared to away")
-        .execute(rig.pool())
-        .await
-        .expect("away");
-    let (inbox, host) = (
-        sqlx::query_scalar("select id from inboxes where url = $1")
-            .bind(well)
-            .fetch_one(rig.pool())
-            .await
-            .expect("an inbox"),
-        "well.sim.test",
-    );
-    let lane = message(&rig, warm, inbox, host);
+    let (inbox, host) = rig.inbox(well).await;
+    let lane = message(&rig, warm, inbox, &host);
+    // What rows are read from answers as a server that is stopping; the queue is there.
+    for statement in [
+        "alter table inboxes rename to inboxes_there",
+        "create function stopping() returns boolean language plpgsql as
+         $$ begin raise exception 'stopping' using errcode = '57P03'; end $$",
+        "create view inboxes as select * from inboxes_there where stopping()",
+    ] {
+        rig.run(statement).await;
+    }
     for result in rig.deps.queue.publish(vec![lane]).await {
         result.expect("published");
     }
@@ -210,9 +207,31 @@ async fn an_outage_of_the_database_makes_no_message_suspect() {
     // Several looks later it is in the same hand.
     tokio::time::sleep(Duration::from_millis(3_500)).await;
     assert_eq!(seen().await, [(1, true)]);
-    sqlx::query("alter table inboxes rename column away to shared")
-        .execute(rig.pool())
-        .await
-        .expect("back");
+    for statement in [
+        "drop view inboxes",
+        "alter table inboxes_there rename to inboxes",
+    ] {
+        rig.run(statement).await;
+    }
+    rig.until_queue_is_empty().await;
+}
+
+/// The database is there and refuses the question: asking for ever would keep others from being
+/// read, and nobody would learn of it.
+#[tokio::test]
+async fn a_message_that_the_database_refuses_is_given_back_until_it_is_suspect() {
+    let mut rig = Rig::new().await;
+    rig.options.lease_length = Duration::from_mins(5);
+    rig.sim.add_host("well.sim.test", HostBehaviour::default());
+    let well = "http://well.sim.test/inbox";
+    let id = rig.send(&Plan::new("Create", "k", 1, &[well])).await;
+    rig.run("alter table inboxes rename column shared to moved")
+        .await;
+    rig.start();
+    rig.until_number("select max(deliveries)::bigint from queue_messages", 2)
+        .await;
+    rig.run("alter table inboxes rename column moved to shared")
+        .await;
+    rig.until(id, well, "delivered").await;
     rig.until_queue_is_empty().await;
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tidegate_model::{Lane, Message};
 use tidegate_queue::{Consumer, Delivered};
+use tidegate_store::StoreError;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
@@ -15,6 +16,9 @@ use super::{Context, Engine, suspects};
 /// How long before a consumer that could not be started is tried again, and before a message for
 /// which the database was away is looked at again.
 pub(super) const AGAIN: Duration = Duration::from_secs(1);
+
+/// How often a message's rows are asked for when the database refuses, and is not away.
+const REFUSALS: u32 = 3;
 
 /// Takes the messages of one lane of a shard until it is given up.
 pub(super) async fn lane(
@@ -108,7 +112,10 @@ pub(super) async fn take_one(
         return;
     };
     let pairs: Vec<(i64, i64)> = inbox_ids.into_iter().map(|id| (activity_id, id)).collect();
-    let reading = read_patiently(context, &pairs, lane).await;
+    let Some(reading) = read_patiently(context, &pairs, lane).await else {
+        // Given back by being dropped.
+        return;
+    };
     if let Some(lane) = lane {
         // A row that was published again says a later time than its message: the earliest counts.
         let published = reading.rows.values().map(|row| row.published_at);
@@ -122,24 +129,33 @@ pub(super) async fn take_one(
 }
 
 /// Holds the message while the database is away, as long as the shard is ours: given back each
-/// second it would count as returned, and an outage would make every message suspect.
+/// second it would count as returned, and an outage would make every message suspect. `None`: the
+/// database is there and refuses this very question; the message is given back, and in the end
+/// suspect.
 async fn read_patiently(
     context: &Context,
     pairs: &[(i64, i64)],
     lane: Option<Lane>,
-) -> Arc<Reading> {
+) -> Option<Arc<Reading>> {
+    let mut refused = 0;
     loop {
-        let _place = match lane {
-            Some(Lane::Now) => None,
-            // It is never closed.
-            _ => context.patient_reads.acquire().await.ok(),
+        let answer = {
+            let _place = match lane {
+                Some(Lane::Now) => None,
+                // It is never closed.
+                _ => context.patient_reads.acquire().await.ok(),
+            };
+            read(&context.pool, pairs, context.clock.now()).await
         };
-        match read(&context.pool, pairs, context.clock.now()).await {
-            Ok(reading) => return Arc::new(reading),
-            Err(error) => {
-                tracing::warn!(%error, "a message waits for the database");
-                tokio::time::sleep(AGAIN).await;
-            }
+        let error = match answer {
+            Ok(reading) => return Some(Arc::new(reading)),
+            Err(error) => error,
+        };
+        tracing::warn!(%error, "a message waits for the database");
+        refused += u32::from(!matches!(error, StoreError::Unavailable(_)));
+        if refused >= REFUSALS {
+            return None;
         }
+        tokio::time::sleep(AGAIN).await;
     }
 }
