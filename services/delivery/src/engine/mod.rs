@@ -12,6 +12,7 @@ mod dead_follows;
 mod drain;
 mod event;
 mod finish;
+mod gathering;
 mod hand;
 mod host_rows;
 mod hosts;
@@ -34,11 +35,10 @@ pub(crate) use dead_follows::{Post, withdraw};
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context as _;
 use sqlx::PgPool;
-use tidegate_model::{Clock, Lane, Queues};
+use tidegate_model::{Clock, Queues};
 use tidegate_queue::Queue;
 use tidegate_telemetry::Stop;
 use tokio::sync::{Semaphore, mpsc};
@@ -48,6 +48,7 @@ use tokio::time::Instant;
 use self::activities::Activities;
 pub(crate) use self::activities::Activity;
 use self::event::Event;
+use self::gathering::Gathering;
 use self::hand::InHand;
 use self::hosts::Hosts;
 use self::item::Item;
@@ -70,12 +71,8 @@ const EVENTS: usize = 4_096;
 /// connections.
 const READS: usize = 4;
 
-/// Outcomes that are written down at once, however short they have waited.
-const GATHERED: usize = 50;
-
-/// How long an outcome waits for others at most: one statement for all of them costs the database
-/// a fraction of one each.
-const GATHERING: Duration = Duration::from_millis(10);
+/// Given-up hosts that are asked with a GET at once: thousands may be due after a pause.
+const GREETS: usize = 16;
 
 /// What every task of the engine needs.
 pub(crate) type Context = Arc<Parts>;
@@ -96,6 +93,7 @@ pub(crate) struct Parts {
     reads: Arc<Semaphore>,
     /// The same for messages that nobody waits for: those of `now` find a connection free.
     patient_reads: Arc<Semaphore>,
+    greets: Arc<Semaphore>,
     events: mpsc::Sender<Event>,
     stop: Stop,
 }
@@ -129,8 +127,7 @@ struct Engine {
     /// Outcomes, notes and marks that wait for the writer.
     round: Round,
     pending: VecDeque<Record>,
-    /// When those of them are written down that did not become enough before.
-    gathered_at: Option<Instant>,
+    gathering: Gathering,
     is_writing: bool,
     /// New states of hosts that their rows do not follow yet.
     standings: Vec<(Arc<str>, &'static str)>,
@@ -169,6 +166,7 @@ pub(crate) async fn run(delivery: &Delivery, leases: &Leases, stop: &Stop) -> an
         },
         reads: Arc::new(Semaphore::new(READS)),
         patient_reads: Arc::new(Semaphore::new(READS)),
+        greets: Arc::new(Semaphore::new(GREETS)),
         options,
         events,
         stop: stop.clone(),
@@ -199,7 +197,7 @@ impl Engine {
             next_flight: 0,
             round: Round::default(),
             pending: VecDeque::new(),
-            gathered_at: None,
+            gathering: Gathering::default(),
             is_writing: false,
             standings: Vec::new(),
             is_following: false,
@@ -224,7 +222,7 @@ impl Engine {
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             self.beat();
-            let timer = self.scheduler.next_timer();
+            let (timer, gathered) = (self.scheduler.next_timer(), self.gathering.until());
             tokio::select! {
                 biased;
                 // What a task owes would never come: the process ends and another takes over.
@@ -238,7 +236,7 @@ impl Engine {
                         self.send_next(turn);
                     }
                 }
-                () = until(self.gathered_at), if self.gathered_at.is_some() && !self.is_writing => {}
+                () = until(gathered), if gathered.is_some() && !self.is_writing => {}
                 () = until(timer), if timer.is_some() && !self.scheduler.has_ready() => {
                     self.scheduler.wake(Instant::now());
                 }
@@ -313,12 +311,7 @@ impl Engine {
         if matches!(outcome.fate, judge::Fate::Backlog { .. }) {
             self.waits_for(&item.place.host);
         }
-        let now = Instant::now();
-        let at = match item.place.lane {
-            Lane::Now => now,
-            Lane::Bulk | Lane::Slow => now + GATHERING,
-        };
-        self.gathered_at = Some(self.gathered_at.map_or(at, |gathered| gathered.min(at)));
+        self.gathering.came(item.place.lane, Instant::now());
         self.pending.push_back(Record {
             item,
             outcome,
@@ -353,8 +346,7 @@ impl Engine {
         if self.is_writing || (self.pending.is_empty() && self.round.is_empty()) {
             return;
         }
-        let is_early = self.gathered_at.is_some_and(|at| at > Instant::now());
-        if is_early && self.pending.len() < GATHERED {
+        if !self.gathering.is_over(self.pending.len(), Instant::now()) {
             return;
         }
         let mut round = std::mem::take(&mut self.round);
@@ -365,7 +357,7 @@ impl Engine {
             self.round.clear = std::mem::take(&mut round.clear);
         }
         if self.pending.is_empty() {
-            self.gathered_at = None;
+            self.gathering.end();
         }
         self.is_writing = true;
         let context = self.context.clone();
