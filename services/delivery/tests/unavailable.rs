@@ -175,3 +175,34 @@ async fn a_host_that_was_given_up_is_asked_once_a_day_with_a_signed_get() {
                 and failed_days = '{}' and next_probe_at is null";
     rig.until_number(back, 1).await;
 }
+
+/// Its name is a domain's, where there may be no server at all.
+#[tokio::test]
+async fn a_state_that_hosts_share_is_asked_for_at_one_of_them() {
+    let (mut rig, hands) = driven().await;
+    rig.sim.add_host("h1.sim.test", HostBehaviour::default());
+    rig.inbox("http://h1.sim.test/inbox").await;
+    rig.run("update inboxes set state_host = 'sharing.invalid'")
+        .await;
+    given_up(&rig, "sharing.invalid", hands.clock().now()).await;
+    rig.start();
+    rig.until_number(AVAILABLE, 1).await;
+}
+
+/// However often it does not answer, since when it was given up is not forgotten.
+#[tokio::test]
+async fn since_when_a_host_is_given_up_outlasts_a_restart() {
+    let (mut rig, hands) = driven().await;
+    rig.nobody().await;
+    let long_ago = hands.clock().now() - time::Duration::days(30);
+    given_up(&rig, "a.flaky.test", long_ago).await;
+    rig.start();
+    let asked = "select count(*) from hosts where next_probe_at > now()";
+    rig.until_number(asked, 1).await;
+    let since: Option<OffsetDateTime> = sqlx::query_scalar("select unavailable_since from hosts")
+        .fetch_one(rig.pool())
+        .await
+        .expect("a host");
+    let since = since.expect("it is remembered");
+    assert!((since - long_ago).abs() < time::Duration::SECOND, "{since}");
+}

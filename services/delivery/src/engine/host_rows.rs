@@ -145,7 +145,9 @@ on conflict (host) do update set
     probe_interval = case when $7::text is null then h.probe_interval else $10 end,
     failed_days = case when $7::text is null then h.failed_days else $11 end,
     last_probe_activity_id = case when $7::text is null then h.last_probe_activity_id else $12 end,
-    unavailable_since = case when $7::text is null then h.unavailable_since else $13 end,
+    -- The engine may not know it any more: a host that is given up once more was given up before.
+    unavailable_since = case when $7::text is null then h.unavailable_since
+                             when $7 = 'unavailable' then coalesce($13, h.unavailable_since) end,
     rate = case when $14::float8 is null then h.rate else $14 end,
     rate_until = case when $14::float8 is null then h.rate_until else $15 end,
     held_until = coalesce($17, h.held_until),
@@ -297,6 +299,16 @@ pub(super) async fn with_backlog(
     .bind(limit)
     .fetch_all(pool)
     .await?)
+}
+
+/// A server whose state this is: the host itself, or one of those that share it.
+pub(super) async fn server_of(pool: &PgPool, host: &str) -> Result<String, StoreError> {
+    let sharing: Option<String> =
+        sqlx::query_scalar("select host from inboxes where state_host = $1 limit 1")
+            .bind(host)
+            .fetch_optional(pool)
+            .await?;
+    Ok(sharing.unwrap_or_else(|| host.to_owned()))
 }
 
 /// What is read again with every look at steered hosts: a change is seen only when its

@@ -324,12 +324,21 @@ async fn find_probe(context: Context, host: Arc<str>, with_pairs: bool, last: Op
 
 /// Asks an unavailable host for something that every server has.
 async fn greet(context: Context, host: Arc<str>) {
+    let Ok(_place) = context.greets.acquire().await else {
+        return;
+    };
+    // A state that many hosts share has a domain's name, where there may be no server at all.
+    let server = host_rows::server_of(&context.pool, &host).await;
+    let server = server.unwrap_or_else(|error| {
+        tracing::debug!(%error, "who shares a state cannot be looked up");
+        host.to_string()
+    });
     let scheme = if context.sender.client.options().allow_plain_http {
         "http"
     } else {
         "https"
     };
-    let url = format!("{scheme}://{host}/.well-known/nodeinfo");
+    let url = format!("{scheme}://{server}/.well-known/nodeinfo");
     let answered = match Url::parse(&url) {
         Ok(url) => context.way_out.greet(url).await,
         Err(_) => false,

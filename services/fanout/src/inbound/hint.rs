@@ -24,7 +24,8 @@ impl Default for HeardFrom {
 }
 
 impl HeardFrom {
-    /// Verified traffic came from `host`. Brings the next probe of it forward if it is failing.
+    /// Verified traffic came from `host`. Brings the next probe of it forward if it is failing,
+    /// or of whose state it shares.
     pub(super) async fn note(&self, pool: &PgPool, host: &str) {
         if self.0.contains_key(host) {
             return;
@@ -32,7 +33,9 @@ impl HeardFrom {
         self.0.insert(host.to_owned(), ());
         let brought = sqlx::query(
             "update hosts set next_probe_at = now(), hinted_at = now(), steered_at = now()
-             where host = $1 and state <> 'ok'
+             where host = coalesce(
+                       (select state_host from inboxes where host = $1 order by id limit 1), $1)
+               and state <> 'ok'
                and (hinted_at is null or hinted_at < now() - interval '1 hour')",
         )
         .bind(host)

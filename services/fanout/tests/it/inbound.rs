@@ -448,3 +448,25 @@ async fn a_failing_host_that_writes_to_us_is_tried_at_most_once_an_hour() {
     world.receive(bob.id, &create(&note(BOB, "2", &[]))).await;
     assert_eq!(world.count(due).await, 0, "not twice within an hour");
 }
+
+/// Its state has the name of those that share it.
+#[tokio::test]
+async fn a_host_that_shares_its_state_brings_the_shared_probe_forward() {
+    let world = World::start().await;
+    let (_, bob) = friends(&world).await;
+    for statement in [
+        "insert into inboxes (url, host, shared) values ('https://p.test/inbox', 'p.test', true)
+         on conflict do nothing",
+        "update inboxes set state_host = 'sharing.test' where host = 'p.test'",
+        "insert into hosts (host, state, next_probe_at)
+         values ('sharing.test', 'unavailable', now() + interval '6 hours')",
+    ] {
+        sqlx::query(statement)
+            .execute(&world.deps.pool)
+            .await
+            .expect("a shared state");
+    }
+    world.receive(bob.id, &create(&note(BOB, "1", &[]))).await;
+    let due = "select count(*) from hosts where next_probe_at <= now() and host = 'sharing.test'";
+    assert_eq!(world.count(due).await, 1);
+}
