@@ -74,7 +74,10 @@ impl Rate {
     pub(crate) fn restore(per_second: f64, left: Duration, now: Instant) -> Self {
         Self {
             too_fast: (per_second / RETURN_TO).clamp(FLOOR, CEILING),
-            cut_at: now - Duration::from_secs_f64(RETURN_IN).min(now.elapsed()),
+            // It has returned from its cut long ago; a clock that has not run that long begins it.
+            cut_at: now
+                .checked_sub(Duration::from_secs_f64(RETURN_IN))
+                .unwrap_or(now),
             forget_at: now + left,
             next_at: now,
         }
@@ -281,6 +284,8 @@ mod tests {
         let restored = Rate::restore(rate.per_second(), Duration::from_hours(1), now);
         assert!((restored.per_second() - rate.per_second()).abs() < 0.01);
         assert!(restored.is_forgotten(now + Duration::from_hours(1)));
+        let (pace, learnt) = (restored.at(now), rate.per_second());
+        assert!((pace - learnt).abs() < 0.01, "{pace} of {learnt}");
     }
 
     proptest::proptest! {
