@@ -12,7 +12,7 @@ use tidegate_telemetry::Stop;
 use time::macros::format_description;
 use time::{Date, OffsetDateTime};
 
-use crate::Delivery;
+use crate::{Delivery, DeliveryOptions};
 
 /// How often partitions are looked at. Days are made three in advance, so that hours of outage
 /// do not matter.
@@ -42,9 +42,7 @@ type Range = (i64, i64);
 /// Looks until stopped.
 pub(crate) async fn run(delivery: &Delivery, stop: &Stop) {
     loop {
-        let ladder: Duration = delivery.options.retry_ladder.iter().sum();
-        // Jitter makes a ladder a fifth longer.
-        let keep = ladder.mul_f64(1.2).max(LONGEST_WAIT) + delivery.options.keep;
+        let keep = kept_for(&delivery.options);
         if let Err(error) = maintain(&delivery.deps.pool, delivery.deps.clock.now(), keep).await {
             tracing::warn!(%error, "partitions of deliveries could not be looked after");
         }
@@ -52,6 +50,14 @@ pub(crate) async fn run(delivery: &Delivery, stop: &Stop) {
             return;
         }
     }
+}
+
+/// For how long after its last activity a day is kept: until the longest of its deliveries has
+/// ended, and as long as is said after that.
+fn kept_for(options: &DeliveryOptions) -> Duration {
+    let ladder: Duration = options.retry_ladder.iter().sum();
+    // Jitter makes a ladder a fifth longer.
+    ladder.mul_f64(1.2).max(LONGEST_WAIT) + options.keep
 }
 
 /// Makes the partitions of today and the next days, and drops those whose last activity is older
@@ -285,6 +291,21 @@ fn range_of(day: Date) -> Range {
 mod tests {
     use super::*;
     use time::macros::{date, datetime};
+
+    #[test]
+    fn a_day_is_kept_until_its_longest_delivery_has_ended_and_a_week_more() {
+        let day = Duration::from_hours(24);
+        let usual = DeliveryOptions::default();
+        assert!(
+            kept_for(&usual) >= day * 15,
+            "seven days of probes, and seven"
+        );
+        let patient = DeliveryOptions {
+            retry_ladder: vec![day * 30],
+            ..usual
+        };
+        assert!(kept_for(&patient) >= day * 43, "a ladder and its jitter");
+    }
 
     #[test]
     fn a_partition_is_named_after_its_day() {

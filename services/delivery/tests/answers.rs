@@ -2,10 +2,13 @@
 
 mod common;
 
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use common::raw::{RawHost, TAKEN, read_head};
 use common::{PATIENCE, Plan, Rig};
 use tidegate_loadtest::{Fault, HostBehaviour, Scheme, Script, Verdict};
+use tokio::io::AsyncWriteExt;
 
 const A: &str = "http://a.sim.test/users/bob/inbox";
 const B: &str = "http://b.sim.test/users/bob/inbox";
@@ -85,6 +88,40 @@ async fn a_host_that_wants_rfc_9421_gets_it_at_once_and_first_the_next_time() {
             ..
         }
     ));
+}
+
+/// A 4xx that is final otherwise, from a host that says how it wants to be asked.
+#[tokio::test]
+async fn a_4xx_that_names_the_signature_it_wants_gets_it() {
+    const WANTING: &str = "http://a.wanting.test/inbox";
+    let mut rig = patient().await;
+    let heads = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&heads);
+    let wanting = RawHost::start(Arc::new(move |mut stream, _| {
+        let seen = Arc::clone(&seen);
+        Box::pin(async move {
+            while let Some(head) = read_head(&mut stream).await {
+                let is_new = head.contains("\r\nsignature-input:");
+                seen.lock().expect("not poisoned").push(is_new);
+                let answer: &[u8] = if is_new {
+                    TAKEN
+                } else {
+                    b"HTTP/1.1 422 Unprocessable Content\r\naccept-signature: sig1=()\r\n\
+                      content-length: 0\r\n\r\n"
+                };
+                if stream.write_all(answer).await.is_err() {
+                    return;
+                }
+            }
+        })
+    }))
+    .await;
+    rig.lead("wanting.test", wanting.address);
+    rig.start();
+    let id = rig.send(&Plan::new("Create", "k", 1, &[WANTING])).await;
+    let row = rig.until(id, WANTING, "delivered").await;
+    assert_eq!(row.attempts, 1);
+    assert_eq!(*heads.lock().expect("not poisoned"), [false, true]);
 }
 
 #[tokio::test]

@@ -34,6 +34,15 @@ fn gzip() -> Vec<u8> {
     packed
 }
 
+/// A bomb in a bomb.
+fn nested(bomb: &[u8]) -> Vec<u8> {
+    let mut packed = Vec::new();
+    let mut packer = flate2::write::GzEncoder::new(&mut packed, flate2::Compression::fast());
+    packer.write_all(bomb).expect("packs");
+    packer.finish().expect("packs");
+    packed
+}
+
 fn br() -> Vec<u8> {
     let mut packed = Vec::new();
     fill(brotli::CompressorWriter::new(&mut packed, 64 << 10, 1, 20));
@@ -107,6 +116,12 @@ async fn what_unpacks_to_more_than_a_document_stops_at_the_limit_and_takes_no_ro
             "short",
             answer(ok, "identity", 9, b"{\"id\":\"x\", \"type\":\"Person\"}"),
         ),
+        (
+            "nested",
+            answer(ok, "gzip, gzip", nested(&gzip).len(), &nested(&gzip)),
+        ),
+        // Which nobody here unpacks.
+        ("zstd", answer(ok, "zstd", gzip.len(), &gzip)),
         ("post-gzip", answer(taken, "gzip", gzip.len(), &gzip)),
         ("post-br", answer(taken, "br", br.len(), &br)),
         ("post-lie", answer(taken, "identity", 100 << 30, &plain)),
@@ -124,9 +139,12 @@ async fn what_unpacks_to_more_than_a_document_stops_at_the_limit_and_takes_no_ro
         assert_eq!(got, Err(EgressError::TooLarge), "{name}");
         assert!(grown(before) < ROOM, "{name}: {} more", grown(before));
     }
-    let short = "http://short.bomb.test/users/x";
-    let got = delivery.way_out().fetch_object(short).await;
-    assert!(got.is_err(), "{got:?}");
+    for name in ["short", "nested", "zstd"] {
+        let url = format!("http://{name}.bomb.test/users/x");
+        let got = delivery.way_out().fetch_object(&url).await;
+        assert!(got.is_err(), "{name}: {got:?}");
+        assert!(grown(before) < ROOM, "{name}: {} more", grown(before));
+    }
     let inboxes =
         ["post-gzip", "post-br", "post-lie"].map(|name| format!("http://{name}.bomb.test/inbox"));
     let inboxes: Vec<&str> = inboxes.iter().map(String::as_str).collect();

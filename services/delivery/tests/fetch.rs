@@ -274,6 +274,45 @@ async fn a_key_document_that_names_somebody_else_is_refused() {
     ));
 }
 
+/// A14: whoever asks tells a key that is gone for good from one that is not found.
+#[tokio::test]
+async fn a_key_that_is_gone_is_told_from_one_that_is_not_there() {
+    let (rig, way_out) = rig().await;
+    for code in [404, 410] {
+        let host = format!("k{code}.sim.test");
+        let says = Script::always(Fault::Status { code });
+        rig.sim.add_host(&host, HostBehaviour::documents(says));
+        let key = format!("http://{host}/users/x#main-key");
+        let got = way_out.fetch_key(&key).await;
+        assert_eq!(got, Err(EgressError::Status(code)));
+    }
+}
+
+/// A11: names of keys that are no addresses, or none that may be asked.
+#[tokio::test]
+async fn odd_names_of_keys_are_refused_and_nobody_is_asked() {
+    let mut rig = Rig::new().await;
+    rig.options.egress.allow_plain_http = false;
+    ensure_instance_actor(rig.pool(), &rig.deps.vault, &rig.deps.instance)
+        .await
+        .expect("the instance actor");
+    let way_out = rig.delivery().way_out().clone();
+    let long = format!("https://a.sim.test/{}", "x".repeat(10 << 10));
+    for key in [
+        "http://a.sim.test/users/bob#main-key",
+        "https://bob:secret@a.sim.test/users/bob#main-key",
+        "#main-key",
+        "acct:bob@a.sim.test",
+        "https://us.test/users/ada#main-key",
+        "",
+        &long,
+    ] {
+        let got = way_out.fetch_key(key).await;
+        assert!(matches!(got, Err(EgressError::BadUrl(_))), "{key}: {got:?}");
+    }
+    assert!(rig.sim.ledger().received(|_| true).is_empty());
+}
+
 #[tokio::test]
 async fn a_domain_cannot_lend_its_name_to_somebody_elses_account() {
     let (rig, way_out) = rig().await;

@@ -1,12 +1,19 @@
 //! A process that stands still for a while and goes on: what it did not hear is no fault of those
-//! who may have spoken.
+//! who may have spoken, and what it was about to send is another's by then.
 
 mod common;
 
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use common::raw::{RawHost, TAKEN, read_request};
 use common::{PATIENCE, Plan, Rig};
+use tidegate_delivery::Lookup;
 use tidegate_loadtest::HostBehaviour;
+use tokio::io::AsyncWriteExt;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 const INBOX: &str = "http://a.sim.test/inbox";
@@ -63,4 +70,51 @@ async fn requests_that_ran_out_of_time_in_a_frozen_process_say_nothing_about_the
     assert_eq!(rig.number(blamed).await, 0, "the host is blamed");
     let own = "select sum(own_failures)::bigint from deliveries";
     assert_eq!(rig.number(own).await, 0, "a step on the ladder");
+}
+
+/// A request that waits for a name when its process is frozen. Another has its shard when it wakes,
+/// and may have sent the same and more by then.
+#[tokio::test]
+async fn a_process_that_lost_its_shard_in_its_sleep_sends_nothing_when_it_wakes() {
+    let mut rig = Rig::new().await.patient(Duration::from_mins(1));
+    let taken = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&taken);
+    let host = RawHost::start(Arc::new(move |mut stream, _| {
+        let counter = Arc::clone(&counter);
+        Box::pin(async move {
+            while read_request(&mut stream).await {
+                counter.fetch_add(1, Ordering::SeqCst);
+                if stream.write_all(TAKEN).await.is_err() {
+                    return;
+                }
+            }
+        })
+    }))
+    .await;
+    let (asked, answer) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (told, may_answer) = (Arc::clone(&asked), Arc::clone(&answer));
+    rig.options.egress.allow_networks = vec!["127.0.0.1/32".parse().expect("a network")];
+    rig.options.egress.lookup = Lookup::new(move |_| {
+        let (told, may_answer) = (Arc::clone(&told), Arc::clone(&may_answer));
+        Box::pin(async move {
+            told.notify_one();
+            may_answer.notified().await;
+            Ok(vec![IpAddr::from([127, 0, 0, 1])])
+        })
+    });
+    let inbox = format!("http://late.test:{}/inbox", host.address.port());
+    rig.start();
+    let id = rig.send(&Plan::new("Create", "k", 1, &[&inbox])).await;
+    asked.notified().await;
+    rig.run(
+        "update shard_leases set holder = gen_random_uuid(), expires_at = now() + interval '1 hour'",
+    )
+    .await;
+    // The role shares this thread: nothing of it moves, and its lease runs out.
+    std::thread::sleep(rig.options.lease_length * 2);
+    answer.notify_one();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(taken.load(Ordering::SeqCst), 0, "it was sent");
+    let row = rig.row(id, &inbox).await;
+    assert_eq!((row.state.as_str(), row.attempts), ("queued", 0));
 }

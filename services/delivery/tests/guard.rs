@@ -271,6 +271,47 @@ async fn no_redirect_leads_a_fetch_to_a_private_address() {
     assert_eq!(seen.load(Ordering::SeqCst), 0, "somebody was called");
 }
 
+/// C4 for deliveries: a redirect is an answer, wherever it leads.
+#[tokio::test]
+async fn no_redirect_leads_a_delivery_to_a_private_address() {
+    let (port, seen) = trap().await;
+    let mut rig = Rig::new().await.patient(Duration::from_secs(20));
+    rig.options.retry_ladder = vec![Duration::from_hours(1); 4];
+    rig.start();
+    let mut cases = Vec::new();
+    for code in [301, 302, 303, 307, 308] {
+        for to in [
+            format!("http://127.0.0.1:{port}/inbox"),
+            format!("http://[::1]:{port}/inbox"),
+            format!("http://localhost:{port}/inbox"),
+            format!("//127.0.0.1:{port}/inbox"),
+            "file:///etc/passwd".to_owned(),
+            "gopher://127.0.0.1/".to_owned(),
+            "data:text/plain,x".to_owned(),
+        ] {
+            cases.push((code, to));
+        }
+    }
+    for (n, (code, to)) in cases.into_iter().enumerate() {
+        let host = format!("h{n}.sim.test");
+        let script = Script::always(Fault::Redirect {
+            code,
+            to: to.clone(),
+        });
+        rig.sim.add_host(&host, HostBehaviour::inbox(script));
+        rig.sim.add_actor(&host, "bob", true);
+        let inbox = format!("http://{host}/inbox");
+        let id = rig.send(&Plan::new("Create", &host, 1, &[&inbox])).await;
+        let row = rig.until(id, &inbox, "parked").await;
+        assert_eq!(
+            (row.reason.as_deref(), row.last_status),
+            (Some("redirect"), Some(code.into())),
+            "{to}"
+        );
+    }
+    assert_eq!(seen.load(Ordering::SeqCst), 0, "somebody was called");
+}
+
 #[tokio::test]
 async fn a_name_that_fails_is_looked_up_once_for_all_who_ask_the_same() {
     let mut rig = fetching().await;

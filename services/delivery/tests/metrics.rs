@@ -61,6 +61,9 @@ async fn every_planted_fault_shows() {
     everything_is_there_at_zero();
     answers_and_windows(&rig).await;
     a_lost_message(&rig).await;
+    what_is_queued(&rig).await;
+    what_is_under_way(&rig).await;
+    probes_and_backlogs(&rig).await;
     hosts_by_state(&rig).await;
     the_worst_hosts(&rig).await;
 }
@@ -126,7 +129,80 @@ async fn answers_and_windows(rig: &Rig) {
     }
 }
 
-/// The message is gone: the row grows old, and then it is published again.
+/// A row that nobody takes grows old.
+async fn what_is_queued(rig: &Rig) {
+    run(
+        rig,
+        "insert into deliveries (activity_id, inbox_id, host, shard, lane, order_key, seq, state,
+                                 published_at)
+         values (2, 2, 'old.test', 99, 'slow', 'q', 1, 'queued', now() - interval '500 seconds')",
+    )
+    .await;
+    until(
+        r#"tidegate_delivery_oldest_queued_age_seconds{lane="slow"}"#,
+        |age| (499.0..700.0).contains(&age),
+    )
+    .await;
+    until(r#"tidegate_delivery_rows{state="queued"}"#, |rows| {
+        rows >= 1.0
+    })
+    .await;
+    run(rig, "delete from deliveries where host = 'old.test'").await;
+    until(
+        r#"tidegate_delivery_oldest_queued_age_seconds{lane="slow"}"#,
+        |age| is(age, 0.0),
+    )
+    .await;
+}
+
+async fn what_is_under_way(rig: &Rig) {
+    let slow = HostBehaviour::slow(Duration::from_secs(2));
+    rig.sim.add_host("slow.sim.test", slow);
+    let inbox = "http://slow.sim.test/inbox";
+    let plan = Plan {
+        lane: tidegate_model::Lane::Now,
+        ..Plan::new("Create", "slow", 1, &[inbox])
+    };
+    let id = rig.send(&plan).await;
+    let under_way = r#"tidegate_delivery_in_flight{lane="now"}"#;
+    until(under_way, |requests| is(requests, 1.0)).await;
+    rig.until(id, inbox, "delivered").await;
+    until(under_way, |requests| is(requests, 0.0)).await;
+    // From the commit to the answer: the two seconds are in it.
+    let lag = metric(r#"tidegate_delivery_lag_seconds_sum{lane="now"}"#);
+    assert!(lag >= 2.0, "{lag}");
+}
+
+/// A host fails, is probed by hand, and its backlog is sent.
+async fn probes_and_backlogs(rig: &Rig) {
+    let moody = Script::first(5, Fault::Status { code: 500 });
+    rig.sim
+        .add_host("moody.sim.test", HostBehaviour::inbox(moody));
+    let inbox = "http://moody.sim.test/inbox";
+    for n in 0..8 {
+        let key = format!("moody{n}");
+        rig.send(&Plan::new("Create", &key, 1, &[inbox])).await;
+    }
+    let failing = r#"tidegate_delivery_hosts{state="failing"}"#;
+    until(failing, |hosts| is(hosts, 1.0)).await;
+    until(r#"tidegate_delivery_rows{state="parked"}"#, |rows| {
+        rows >= 1.0
+    })
+    .await;
+    rig.steer("next_probe_at = now()").await;
+    for name in [
+        r#"tidegate_delivery_probes_total{outcome="back"}"#,
+        r#"tidegate_delivery_replayed_total{kind="backlog"}"#,
+    ] {
+        until(name, |times| times >= 1.0).await;
+    }
+    let delivered = "select count(*) from deliveries
+                     where host = 'moody.sim.test' and state = 'delivered'";
+    rig.until_number(delivered, 8).await;
+    until(failing, |hosts| is(hosts, 0.0)).await;
+}
+
+/// The message is gone: the row is published again.
 async fn a_lost_message(rig: &Rig) {
     let inbox = "http://yes.sim.test/inbox";
     // An operator's pause of the host keeps it where it is once it is published again.

@@ -70,6 +70,7 @@ async fn a_pair_that_was_never_sent_is_cancelled_whole() {
 #[tokio::test]
 async fn of_a_pair_that_may_have_arrived_the_second_is_sent() {
     let mut rig = Rig::new().await;
+    rig.options.probe_first = Duration::from_hours(1);
     let proxy = rig.flaky().await;
     // The host takes the request, and nobody learns of it.
     proxy.cut();
@@ -83,19 +84,45 @@ async fn of_a_pair_that_may_have_arrived_the_second_is_sent() {
             .await;
     }
     rig.until_number(FAILING, 1).await;
-    let touched = rig
-        .number("select count(*) from deliveries where touched")
-        .await;
-    assert!(touched > 0, "the connection was open");
+    let touched = "select count(*) from deliveries where touched and order_key = 'status:1'";
+    assert_eq!(rig.number(touched).await, 1, "the connection was open");
     let delete = rig
         .send(&Plan::new("Delete", "status:1", 2, &[INBOX]))
         .await;
     rig.until(delete, INBOX, "parked").await;
     proxy.heal();
+    rig.steer("next_probe_at = now()").await;
     rig.until(delete, INBOX, "delivered").await;
     let row = rig.row(create, INBOX).await;
-    let is_sent_or_withdrawn = row.state == "delivered" || row.state == "cancelled";
-    assert!(is_sent_or_withdrawn, "{row:?}");
+    assert_eq!(
+        (row.state.as_str(), row.reason.as_deref()),
+        ("cancelled", Some("withdrawn"))
+    );
+    let of_the_pair = |kind: &str| {
+        let all = rig.sim.ledger().activities(kind);
+        let ids = all.iter().filter_map(|entry| entry.activity.as_ref());
+        ids.filter(|activity| activity.id.contains("status:1"))
+            .count()
+    };
+    assert_eq!((of_the_pair("Create"), of_the_pair("Delete")), (0, 1));
+}
+
+/// A request of which no byte was written cannot have arrived.
+#[tokio::test]
+async fn a_pair_whose_first_failed_before_it_was_written_is_cancelled_whole() {
+    let (rig, create) = out_of_reach().await;
+    let row = rig.row(create, INBOX).await;
+    assert_eq!(row.attempts, 1, "it was tried");
+    let delete = rig.send(&Plan::new("Delete", "other", 2, &[INBOX])).await;
+    rig.until(delete, INBOX, "parked").await;
+    rig.steer("next_probe_at = now()").await;
+    let row = rig.until(delete, INBOX, "cancelled").await;
+    assert_eq!((row.reason.as_deref(), row.attempts), (Some("pair"), 0));
+    let row = rig.until(create, INBOX, "cancelled").await;
+    assert_eq!(
+        (row.reason.as_deref(), row.attempts),
+        (Some("withdrawn"), 1)
+    );
 }
 
 #[tokio::test]
@@ -151,8 +178,11 @@ async fn of_a_follow_that_may_have_arrived_the_undo_is_sent() {
     rig.steer("next_probe_at = now()").await;
     rig.until(undone, INBOX, "delivered").await;
     let row = rig.row(follow, INBOX).await;
-    let is_sent_or_withdrawn = row.state == "delivered" || row.state == "cancelled";
-    assert!(is_sent_or_withdrawn, "{row:?}");
+    assert_eq!(
+        (row.state.as_str(), row.reason.as_deref()),
+        ("cancelled", Some("withdrawn"))
+    );
+    assert_eq!(rig.sim.ledger().activities("Follow").len(), 0);
     assert_eq!(rig.sim.ledger().activities("Undo").len(), 1);
 }
 

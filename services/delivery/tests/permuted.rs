@@ -1,6 +1,6 @@
 //! Order under everything at once: published in any order, over all lanes, to a host that
-//! refuses now and then and goes away for a while, by workers of which one is killed and two
-//! share the work in the end.
+//! refuses now and then and goes away for a while, by workers of which one is killed with requests
+//! under way and two share the work in the end, while an operator has replayed what died.
 
 mod common;
 
@@ -12,6 +12,7 @@ use common::{PATIENCE, Plan, Rig};
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
+use tidegate_delivery::{Filter, MoveKind};
 use tidegate_loadtest::{Fault, HostBehaviour, Script, Step};
 use tidegate_model::Lane;
 use tidegate_queue::TableQueue;
@@ -20,21 +21,45 @@ use tokio::time::Instant;
 
 const OBJECTS: usize = 25;
 
-/// A fifth of the answers of a host are 503.
+/// A fifth of the answers of a host are 503, and one in twenty is final. It takes its time.
 fn moody(random: &mut StdRng) -> HostBehaviour {
     let mut script = Script::default();
     for _ in 0..300 {
-        let fault = if random.random_bool(0.2) {
-            Fault::Status { code: 503 }
-        } else {
-            Fault::Ok
+        let fault = match random.random_range(0..20) {
+            0 => Fault::Status { code: 422 },
+            1..5 => Fault::Status { code: 503 },
+            _ => Fault::Ok,
         };
         script.0.push(Step {
             fault,
             times: Some(1),
         });
     }
-    HostBehaviour::inbox(script)
+    HostBehaviour {
+        latency_millis: 60,
+        ..HostBehaviour::inbox(script)
+    }
+}
+
+/// Replays what died, as an operator does.
+async fn replay(rig: &Rig) {
+    let everything = Filter {
+        state: Some("dead".to_owned()),
+        ..Filter::default()
+    };
+    let replayed = rig.shift(MoveKind::Replay, everything).await;
+    replayed.expect("replayed");
+}
+
+/// Waits until requests are under way, so that a kill falls among them.
+async fn busy(rig: &Rig) {
+    let under_way = || rig.sim.ledger().received(|_| true).len();
+    let before = under_way();
+    let deadline = Instant::now() + PATIENCE;
+    while under_way() < before + 3 {
+        assert!(Instant::now() < deadline, "nothing is sent");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
 }
 
 /// Each object's whole life, planned: every activity over a lane and to inboxes of its own.
@@ -79,9 +104,13 @@ async fn scramble(mut rig: Rig, seed: u64) {
         rig.publish(*id).await;
         match n {
             20 => proxy.cut(),
-            40 => rig.kill(),
-            45 => rig.start(),
-            60 => proxy.heal(),
+            35 => proxy.heal(),
+            60 => {
+                busy(&rig).await;
+                rig.kill();
+            }
+            65 => rig.start(),
+            80 => replay(&rig).await,
             _ => {}
         }
         if n % 10 == 0 {
@@ -102,12 +131,19 @@ async fn scramble(mut rig: Rig, seed: u64) {
         .fetch_one(rig.pool())
         .await
         .expect("a count");
-        if left == 0 {
+        let dead: i64 = sqlx::query_scalar("select count(*) from deliveries where state = 'dead'")
+            .fetch_one(rig.pool())
+            .await
+            .expect("a count");
+        if left == 0 && dead == 0 {
             break;
+        }
+        if left == 0 {
+            replay(&rig).await;
         }
         assert!(
             Instant::now() < deadline,
-            "seed {seed}: {left} wait for ever"
+            "seed {seed}: {left} wait for ever, {dead} die again and again"
         );
         tokio::time::sleep(Duration::from_millis(50)).await;
     }

@@ -4,6 +4,7 @@
 mod common;
 
 use common::{Plan, Rig};
+use tidegate_delivery::{Filter, MoveKind};
 use tidegate_loadtest::HostBehaviour;
 
 const FRIENDS: &str = "http://a.sim.test/inbox";
@@ -85,4 +86,50 @@ async fn a_host_whose_last_follower_left_while_it_waited_gets_nothing() {
         .expect("it leaves");
     rig.start();
     only_friends_got_it(&rig, id).await;
+}
+
+/// What died, or waited for its host, is asked about again when it is sent.
+#[tokio::test]
+async fn a_replayed_or_drained_post_is_not_sent_where_the_last_follower_left() {
+    for (state, reason) in [("dead", "status_422"), ("parked", "host")] {
+        let mut rig = Rig::new().await;
+        let friend = person(&rig, "a.sim.test").await;
+        let leaver = person(&rig, "b.sim.test").await;
+        for (who, inbox) in [(friend, FRIENDS), (leaver, ASKERS)] {
+            follows(&rig, who, inbox, "accepted").await;
+        }
+        let status = rig.post("private").await;
+        let plan = Plan {
+            status_id: Some(status),
+            to_followers_of: Some(rig.author),
+            ..Plan::new("Create", "status:1", 1, &[FRIENDS, ASKERS])
+        };
+        let id = rig.plan(&plan).await;
+        sqlx::query("update deliveries set state = $1, reason = $2")
+            .bind(state)
+            .bind(reason)
+            .execute(rig.pool())
+            .await
+            .expect("rows");
+        sqlx::query("delete from follows where account_id = $1")
+            .bind(leaver)
+            .execute(rig.pool())
+            .await
+            .expect("it leaves");
+        rig.run(
+            "insert into hosts (host, shard, backlog) select host, shard, true from deliveries
+             where state = 'parked'",
+        )
+        .await;
+        rig.start();
+        if state == "dead" {
+            let everything = Filter {
+                state: Some("dead".to_owned()),
+                ..Filter::default()
+            };
+            let replayed = rig.shift(MoveKind::Replay, everything).await;
+            assert_eq!(replayed.expect("replayed").moved, 2);
+        }
+        only_friends_got_it(&rig, id).await;
+    }
 }

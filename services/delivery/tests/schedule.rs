@@ -67,6 +67,7 @@ async fn an_activity_climbs_the_whole_ladder_and_no_step_is_early() {
     rig.sim.add_actor("a.sim.test", "bob", true);
     rig.start();
     let id = rig.send(&Plan::new("Create", "k", 1, &[INBOX])).await;
+    let mut shares = Vec::new();
     for (step, wait) in (1..).zip(RETRY_LADDER) {
         let at = due(&rig, id, step).await;
         let waits = (at - hands.clock().now()).as_seconds_f64();
@@ -75,6 +76,7 @@ async fn an_activity_climbs_the_whole_ladder_and_no_step_is_early() {
             (0.8 * wait..=1.2 * wait).contains(&waits),
             "step {step}: {waits} s"
         );
+        shares.push(waits / wait);
         set(&hands, at - time::Duration::milliseconds(2));
         rig.look(&format!("before{step}")).await;
         assert_eq!(rig.row(id, INBOX).await.attempts, step, "too early");
@@ -84,6 +86,11 @@ async fn an_activity_climbs_the_whole_ladder_and_no_step_is_early() {
     assert_eq!(
         (row.reason.as_deref(), row.attempts),
         (Some("exhausted"), 7)
+    );
+    let is_spread = shares.iter().any(|share| (share - shares[0]).abs() > 1e-3);
+    assert!(
+        is_spread,
+        "what failed together is tried together: {shares:?}"
     );
 }
 

@@ -5,10 +5,11 @@ mod common;
 use std::time::Duration;
 
 use common::hosts::FLAKY;
-use common::{Plan, Rig};
+use common::{PATIENCE, Plan, Rig};
 use tidegate_delivery::{By, Cursor, Filter, HostFilter, MoveKind, OperatorError, Why};
 use tidegate_loadtest::HostBehaviour;
 use tidegate_model::Lane;
+use tokio::time::Instant;
 
 const INBOX: &str = "http://a.sim.test/inbox";
 
@@ -93,6 +94,47 @@ async fn a_paused_host_is_sent_nothing_and_a_resumed_one_everything_in_order() {
                 where account_id = 7 and target = 'a.sim.test' and reason = 'because'
                   and act in ('pause', 'resume')";
     assert_eq!(rig.number(acts).await, 2);
+}
+
+/// `cancelled` is final: what the host says afterwards changes nothing.
+#[tokio::test]
+async fn an_answer_that_comes_after_a_purge_changes_nothing() {
+    let mut rig = Rig::new().await.patient(Duration::from_secs(20));
+    host(
+        &rig,
+        "a.sim.test",
+        HostBehaviour::slow(Duration::from_millis(1_500)),
+    );
+    let id = rig.plan(&Plan::new("Create", "k", 1, &[INBOX])).await;
+    rig.run("update deliveries set state = 'parked', reason = 'status_500', not_before = now()")
+        .await;
+    rig.start();
+    let deadline = Instant::now() + PATIENCE;
+    while rig
+        .sim
+        .crowds()
+        .get("a.sim.test")
+        .is_none_or(|at_once| *at_once == 0)
+    {
+        assert!(Instant::now() < deadline, "it is not sent");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let purged = rig
+        .shift(MoveKind::Purge, at("a.sim.test"))
+        .await
+        .expect("purged");
+    assert_eq!(purged.moved, 1);
+    rig.stop().await;
+    assert_eq!(
+        rig.sim.ledger().activities("Create").len(),
+        1,
+        "it was taken"
+    );
+    let row = rig.row(id, INBOX).await;
+    assert_eq!(
+        (row.state.as_str(), row.reason.as_deref(), row.attempts),
+        ("cancelled", Some("purged"), 0)
+    );
 }
 
 #[tokio::test]

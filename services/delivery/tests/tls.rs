@@ -6,13 +6,18 @@ mod common;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use common::raw::{RawHost, metric};
+use common::raw::{RawHost, metric, read_request};
 use common::tls::{Authority, Identity, server, trusting};
 use common::{Plan, Rig};
 use rcgen::{CertificateParams, DnType, KeyPair};
+use rsa::RsaPrivateKey;
+use rsa::pkcs8::DecodePrivateKey;
+use rsa::signature::{SignatureEncoding, Signer};
 use rustls::pki_types::CertificateDer;
+use sha1::Sha1;
 use time::OffsetDateTime;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio_rustls::TlsAcceptor;
 
 fn self_signed(name: &str) -> Identity {
     let key = KeyPair::generate().expect("a key");
@@ -22,8 +27,8 @@ fn self_signed(name: &str) -> Identity {
     (certificate.der().clone(), key)
 }
 
-/// The same certificate, said to be signed with SHA-1.
-fn with_sha1((certificate, key): Identity) -> Identity {
+/// The same certificate, signed by its authority with SHA-1: nothing else is wrong with it.
+fn with_sha1((certificate, key): Identity, authority: &Authority) -> Identity {
     const SHA256_WITH_RSA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x0b];
     let mut der = certificate.to_vec();
     let mut places = 0;
@@ -34,6 +39,15 @@ fn with_sha1((certificate, key): Identity) -> Identity {
         }
     }
     assert_eq!(places, 2, "inside what is signed and beside it");
+    // A sequence of what is signed, the algorithm and the signature; the first begins behind the
+    // four bytes of the outer head, with a length of two bytes, and the last is the end of all.
+    assert_eq!(der[4..6], [0x30, 0x82]);
+    let length = 4 + usize::from(u16::from_be_bytes([der[6], der[7]]));
+    let private = RsaPrivateKey::from_pkcs8_der(&authority.key).expect("the authority's key");
+    let signer = rsa::pkcs1v15::SigningKey::<Sha1>::new(private);
+    let signature = signer.sign(&der[4..4 + length]).to_vec();
+    let start = der.len() - signature.len();
+    der[start..].copy_from_slice(&signature);
     (CertificateDer::from(der), key)
 }
 
@@ -97,7 +111,7 @@ async fn certificates_that_are_not_sound_get_nothing() {
         (
             "sha1",
             "tls_certificate",
-            with_sha1(authority.certify("sha1.bad.test", |_| {})),
+            with_sha1(authority.certify("sha1.bad.test", |_| {}), &authority),
         ),
     ];
     let mut hosts = Vec::new();
@@ -187,4 +201,42 @@ async fn a_handshake_that_never_comes_ends_in_time_and_holds_up_nobody() {
     rig.until(id, WELL, "delivered").await;
     rig.until_error(id, inbox, "connect_timeout").await;
     assert_eq!(silent.connections.load(Ordering::SeqCst), 1);
+}
+
+/// What breaks after the handshake broke a request that may have arrived: it must not be taken
+/// for one that never left, and the host is there.
+#[tokio::test]
+async fn tls_that_breaks_after_its_handshake_is_no_certificate_that_is_refused() {
+    let inbox = "https://torn.bad.test/inbox";
+    let authority = Authority::new("the one that is trusted");
+    let (mut rig, _folder) = trusting(&authority).await;
+    let identity = authority.certify("torn.bad.test", |_| {});
+    let acceptor = TlsAcceptor::from(Arc::new(server(identity)));
+    let torn = RawHost::start(Arc::new(move |stream, _| {
+        let acceptor = acceptor.clone();
+        Box::pin(async move {
+            let Ok(mut stream) = acceptor.accept(stream).await else {
+                return;
+            };
+            if read_request(&mut stream).await {
+                // A record of application data that no key of this connection made.
+                let mut record = vec![0x17, 0x03, 0x03, 0x00, 0x20];
+                record.extend([7; 32]);
+                let (below, _) = stream.get_mut();
+                let _gone = below.write_all(&record).await;
+                let _end = below.read(&mut [0; 64]).await;
+            }
+        })
+    }))
+    .await;
+    rig.lead("torn.bad.test", torn.address);
+    rig.start();
+    let id = rig.send(&Plan::new("Create", "torn", 1, &[inbox])).await;
+    let row = rig.until(id, inbox, "dead").await;
+    assert_eq!(row.reason.as_deref(), Some("exhausted"));
+    assert_eq!(rig.last_error(id, inbox).await.as_deref(), Some("broken"));
+    let touched = "select count(*) from deliveries where touched";
+    assert_eq!(rig.number(touched).await, 1);
+    let down = "select count(*) from hosts where state <> 'ok'";
+    assert_eq!(rig.number(down).await, 0);
 }

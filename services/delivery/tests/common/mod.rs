@@ -8,6 +8,7 @@
 
 pub mod hosts;
 pub mod people;
+pub mod queues;
 pub mod raw;
 pub mod tls;
 

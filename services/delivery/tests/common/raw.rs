@@ -109,12 +109,14 @@ impl RawHost {
 
 /// Reads one request with its body; false when the other side closed.
 pub async fn read_request<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S) -> bool {
+    read_head(stream).await.is_some()
+}
+
+/// The same; returns its head in lower case.
+pub async fn read_head<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S) -> Option<String> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
-        match stream.read_u8().await {
-            Ok(byte) => head.push(byte),
-            Err(_) => return false,
-        }
+        head.push(stream.read_u8().await.ok()?);
     }
     let head = String::from_utf8_lossy(&head).to_ascii_lowercase();
     let length = head
@@ -122,7 +124,8 @@ pub async fn read_request<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S) -> 
         .find_map(|line| line.strip_prefix("content-length:"));
     let length = length.map_or(0, |text| text.trim().parse().expect("a length"));
     let mut body = vec![0; length];
-    stream.read_exact(&mut body).await.is_ok()
+    stream.read_exact(&mut body).await.ok()?;
+    Some(head)
 }
 
 impl Rig {

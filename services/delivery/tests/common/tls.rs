@@ -15,6 +15,8 @@ pub type Identity = (CertificateDer<'static>, KeyPair);
 /// An authority of the test.
 pub struct Authority {
     pem: String,
+    /// Its private key, as PKCS#8.
+    pub key: Vec<u8>,
     issuer: Issuer<'static, KeyPair>,
 }
 
@@ -28,6 +30,7 @@ impl Authority {
         let certificate = params.self_signed(&key).expect("an authority");
         Self {
             pem: certificate.pem(),
+            key: key.serialize_der(),
             issuer: Issuer::new(params, key),
         }
     }
