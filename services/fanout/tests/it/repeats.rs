@@ -12,6 +12,7 @@ use tidegate_store::activities::Audience;
 
 use crate::support::people::{act, actor_document, create, follow_uri, note, real_pem};
 use crate::support::{World, eventually, inbound};
+use crate::unverified::{follow, keep, serve_key};
 
 const ADA: &str = "https://us.test/users/ada";
 const BOB: &str = "https://p.test/users/bob";
@@ -30,6 +31,8 @@ struct Cast {
     erin: Account,
     frank: Account,
     gil: Account,
+    ivan: Account,
+    jo: Account,
 }
 
 async fn cast(world: &World) -> Cast {
@@ -42,6 +45,8 @@ async fn cast(world: &World) -> Cast {
         erin: world.remote("erin", "e.test").await,
         frank: world.remote("frank", "f.test").await,
         gil: world.remote("gil", "g.test").await,
+        ivan: world.remote("ivan", "i.test").await,
+        jo: world.remote("jo", "j.test").await,
     };
     sqlx::query("update accounts set locked = true where id = 102")
         .execute(&world.deps.pool)
@@ -54,6 +59,18 @@ async fn cast(world: &World) -> Cast {
         world.follow(follower, &cast.carol).await;
     }
     world.ask(&cast.locked, &cast.gil, false).await;
+    world.ask(&cast.carol, &cast.jo, false).await;
+    world.follow(&cast.jo, &cast.locked).await;
+    world.follow(&cast.carol, &cast.ivan).await;
+    sqlx::query(
+        "insert into statuses (uri, account_id, local, visibility, content)
+         values ($1, $2, false, 'public', '<p>first</p>')",
+    )
+    .bind(format!("{BOB}/notes/old"))
+    .bind(cast.bob.id)
+    .execute(&world.deps.pool)
+    .await
+    .expect("a post that is there already");
     for reader in READERS {
         world.timelines.open(reader).await;
     }
@@ -66,6 +83,8 @@ async fn prepare(world: &World) -> Vec<Message> {
     let cast = cast(world).await;
     let mut messages = of_this_instance(world, &cast).await;
     messages.extend(of_others(world, &cast));
+    serve_key(world);
+    messages.push(keep(world, &follow(1), time::Duration::ZERO, false).await);
     messages
 }
 
@@ -98,6 +117,11 @@ async fn of_this_instance(world: &World, cast: &Cast) -> Vec<Message> {
         Message::FanoutStatus {
             status_id: planned.id,
         },
+        Message::FanoutRange {
+            status_id: post.id,
+            start: 1,
+            end: i64::MAX,
+        },
         Message::Plan { activity_id },
         Message::Mail(Mail {
             dedupe_key: "confirm:1".to_owned(),
@@ -116,6 +140,9 @@ fn of_others(world: &World, cast: &Cast) -> Vec<Message> {
         erin,
         frank,
         gil,
+        ivan,
+        jo,
+        carol,
         locked,
         ..
     } = cast;
@@ -138,6 +165,15 @@ fn of_others(world: &World, cast: &Cast) -> Vec<Message> {
     let undo = act("Undo", "https://e.test/u/1", &erin.uri, &taken_back);
     let gone = json!("https://p.test/gone");
     let asked = json!(follow_uri(locked, gil));
+    let declined = json!(follow_uri(carol, jo));
+    // Not somebody whose post is planned: its audience would depend on which comes first.
+    let followed = json!(locked.uri);
+    let left = act("Follow", &follow_uri(jo, locked), &jo.uri, &followed);
+    let leaves = act("Undo", "https://j.test/u/1", &jo.uri, &left);
+    let ends = act("Delete", "https://i.test/d/1", &ivan.uri, &json!(ivan.uri));
+    let mut edited = note(BOB, "old", &[]);
+    edited["content"] = json!("<p>second</p>");
+    edited["updated"] = json!("2026-11-01T00:00:00Z");
     let (ada, locked) = (json!(ADA), json!(locked.uri));
     vec![
         inbound(bob.id, &create(&mention)),
@@ -146,6 +182,13 @@ fn of_others(world: &World, cast: &Cast) -> Vec<Message> {
         inbound(bob.id, &own_boost),
         inbound(bob.id, &act("Update", "https://p.test/up/1", BOB, &profile)),
         inbound(bob.id, &act("Delete", "https://p.test/d/1", BOB, &gone)),
+        inbound(bob.id, &act("Update", "https://p.test/up/2", BOB, &edited)),
+        inbound(ivan.id, &ends),
+        inbound(jo.id, &leaves),
+        inbound(
+            jo.id,
+            &act("Reject", "https://j.test/r/1", &jo.uri, &declined),
+        ),
         inbound(dan.id, &like),
         inbound(erin.id, &taken_back),
         inbound(erin.id, &undo),

@@ -24,7 +24,12 @@ fn key_id() -> String {
 }
 
 /// Stores a request as the inbox does, signed by `NEW`, with another body when `tampered`.
-async fn keep(world: &World, activity: &Value, age: Duration, tampered: bool) -> Message {
+pub(crate) async fn keep(
+    world: &World,
+    activity: &Value,
+    age: Duration,
+    tampered: bool,
+) -> Message {
     keep_signed(world, activity, age, tampered, &KEYS).await
 }
 
@@ -62,11 +67,13 @@ async fn keep_signed(
     Message::Unverified { id }
 }
 
-fn follow(n: u32) -> Value {
+/// `NEW` asks to follow ada.
+pub(crate) fn follow(n: u32) -> Value {
     act("Follow", &format!("https://n.test/f/{n}"), NEW, &json!(ADA))
 }
 
-fn serve_key(world: &World) {
+/// The key of `NEW` can be fetched.
+pub(crate) fn serve_key(world: &World) {
     let document = actor_document("new", "n.test", &KEYS.rsa_public_pem);
     world.egress.serve_at(&key_id(), &document);
 }

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use anyhow::ensure;
-use tidegate_testkit::RabbitMq;
+use tidegate_testkit::{RabbitMq, program};
 
 use crate::client::{eventually, text};
 use crate::cluster::{Cluster, Mode};
@@ -118,7 +118,25 @@ async fn a_second_server_is_found_and_used() -> anyhow::Result<()> {
     let second = cluster.nodes.len() - 1;
     cluster.spawn(second)?;
     cluster.process(second)?.ready().await?;
-    tokio::time::sleep(FOUND_WITHIN).await;
+    let deadline = tokio::time::Instant::now() + FOUND_WITHIN;
+    for n in 0.. {
+        // Whether anybody of that name is there is no matter.
+        let _nobody = ada.find(&format!("nobody{n}@alpha.sim.test")).await;
+        let metrics = cluster.process(second)?.metrics().await?;
+        let is_called = |line: &str| {
+            line.starts_with("tidegate_rpc_requests_total{")
+                && line.contains("Egress")
+                && !line.ends_with(" 0")
+        };
+        if metrics.lines().any(is_called) {
+            break;
+        }
+        ensure!(
+            tokio::time::Instant::now() < deadline,
+            "nobody calls the second server: {metrics}"
+        );
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
     cluster.take(second - 1)?.kill9()?;
     eventually("the second server to be used", async || {
         Ok(ada.find("two@alpha.sim.test").await.is_ok())
@@ -132,7 +150,7 @@ async fn a_broker_without_rights_is_one_clear_error() -> anyhow::Result<()> {
     let place = RabbitMq::shared().await.vhost().await;
     place.forbid_guest();
     let cluster = Cluster::start(Mode::Embedded, &[]).await?;
-    let output = tokio::process::Command::new(env!("CARGO_BIN_EXE_tidegate"))
+    let output = tokio::process::Command::from(program(env!("CARGO_BIN_EXE_tidegate")))
         .args(["doctor"])
         .env("TIDEGATE_DATABASE__URL", &cluster.database()?.url)
         .env("TIDEGATE_QUEUE__URL", &place.url)

@@ -112,6 +112,36 @@ async fn a_delivery_dies_and_is_replayed(cluster: &Cluster, ada: &Client) -> any
     .await
 }
 
+/// The same acts from the command line.
+async fn what_died_is_purged_and_a_host_is_steered(
+    cluster: &Cluster,
+    ada: &Client,
+) -> anyhow::Result<()> {
+    let refuse = Script::always(Fault::Status { code: 403 });
+    cluster
+        .sim
+        .set_behaviour(BETA, HostBehaviour::inbox(refuse));
+    let post = ada.say("for nobody there", "public").await?;
+    let id = text(&post, "id")?;
+    let list = ["admin", "deliveries", "list", "--status", id];
+    eventually("the death", async || {
+        Ok(cluster.command(&list).await?.contains("1 dead"))
+    })
+    .await?;
+    let purge = ["admin", "deliveries", "purge", "--reason", "status_403"];
+    let said = cluster.command(&purge).await?;
+    ensure!(said.starts_with("1 "), "{said}");
+    let listed = cluster.command(&list).await?;
+    ensure!(listed.contains("1 cancelled"), "{listed}");
+    cluster.sim.set_behaviour(BETA, HostBehaviour::default());
+    let tried = cluster.command(&["admin", "hosts", "probe", BETA]).await?;
+    ensure!(tried.contains("nothing to probe"), "{tried}");
+    cluster.command(&["admin", "hosts", "pause", BETA]).await?;
+    let resumed = cluster.command(&["admin", "hosts", "resume", BETA]).await?;
+    ensure!(resumed.contains("is resumed"), "{resumed}");
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_operator_sees_and_steers() -> anyhow::Result<()> {
     let cluster = Cluster::start(Mode::Split, &[]).await?;
@@ -129,6 +159,7 @@ async fn an_operator_sees_and_steers() -> anyhow::Result<()> {
     promote(&cluster, &ada).await?;
     a_host_is_paused_and_resumed(&cluster, &ada).await?;
     a_delivery_dies_and_is_replayed(&cluster, &ada).await?;
+    what_died_is_purged_and_a_host_is_steered(&cluster, &ada).await?;
     let everything = cluster.command(&["admin", "deliveries", "purge"]).await;
     let refused = everything.expect_err("nobody said --all").to_string();
     ensure!(refused.contains("--all"), "{refused}");
@@ -148,6 +179,9 @@ async fn an_operator_sees_and_steers() -> anyhow::Result<()> {
             ("pause", true),
             ("resume", false),
             ("replay", true),
+            ("purge", true),
+            ("pause", true),
+            ("resume", true),
             ("purge", false)
         ],
         "{acts:?}"
