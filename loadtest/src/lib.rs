@@ -1,8 +1,10 @@
 //! The simulated fediverse: one process and one port that play thousands of hosts, with actors
 //! that follow, post and misbehave as told, and a ledger of everything they receive.
 //!
-//! All tests of Tidegate use this one simulator. It verifies signatures with code of its own
-//! and takes nothing from Tidegate's crates, so that both sides cannot share a mistake.
+//! Every test of Tidegate in which another server takes part uses this one simulator; what no
+//! well-behaved library can play (bytes on a socket, hostile names) is played beside it. It
+//! verifies signatures with code of its own over the `rsa` crate, and takes nothing from
+//! Tidegate's crates, so that both sides cannot share a mistake.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), tidegate_loadtest::SimError> {
