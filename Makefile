@@ -14,7 +14,9 @@ check: ## formatting, lints and unit tests: under a minute when warm
 	cargo fmt --all -- --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	@# Every route with every token and in every encoding takes as long as all else; make test has it.
-	cargo test --workspace --lib --bins -q -- --skip client::tests::matrix --skip client::tests::encodings
+	@# Most of them wait for a database or a clock, and not for a core.
+	RUST_TEST_THREADS=$$(( $$(nproc) * 3 )) cargo test --workspace --lib --bins -q -- \
+		--skip client::tests::matrix --skip client::tests::encodings
 
 kills: ## the long form of the kill tests: three rounds of every victim in both modes
 	TIDEGATE_KILL_ROUNDS=3 cargo test -p tidegate-node --test e2e kills -- --nocapture --test-threads=1
