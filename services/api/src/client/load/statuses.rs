@@ -320,8 +320,9 @@ async fn apps_of(
         .collect())
 }
 
-/// A version of a post's words as HTML. What came from elsewhere was made safe when it was stored, and is
-/// again: no row that got in another way runs a script in an app (R9). Ours we made ourselves.
+/// A version of a post's words as HTML. What came from elsewhere was made safe when it was
+/// stored, and is again: no row that got in another way runs a script in an app (R9). Ours we made
+/// ourselves.
 pub(crate) fn safe(row: &Row, content: &str) -> String {
     if row.local {
         content.to_owned()
